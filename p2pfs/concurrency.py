@@ -1,0 +1,107 @@
+"""Patterns beyond what trio brings: all of them, one of many askers, errors as themselves.
+
+No policy belongs here: no retries, no deadlines, no queues.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import trio
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+
+T = TypeVar("T")
+K = TypeVar("K", bound="Hashable")
+
+
+@asynccontextmanager
+async def open_nursery() -> AsyncIterator[trio.Nursery]:
+    """A trio nursery whose lone failure comes out as itself, not in a group.
+
+    Of several failures the first that is no cancellation is raised, the others are its notes.
+    """
+    try:
+        async with trio.open_nursery() as nursery:
+            yield nursery
+    except BaseExceptionGroup as group:
+        raise _lone(group) from None
+
+
+async def all_of(calls: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
+    """The results of all calls, run at once, in their order; the first failure cancels the rest."""
+    calls = list(calls)
+    results: dict[int, T] = {}
+
+    async def run(index: int, call: Callable[[], Awaitable[T]]) -> None:
+        results[index] = await call()
+
+    async with open_nursery() as nursery:
+        for index, call in enumerate(calls):
+            nursery.start_soon(run, index, call)
+    return [results[index] for index in range(len(calls))]
+
+
+class SingleFlight(Generic[K, T]):
+    """Many askers of one key share one call, which runs in a nursery that outlives each of them.
+
+    An asker that is cancelled leaves; the call goes on, for the others and for the next.
+    """
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._flights: dict[K, _Flight[T]] = {}
+
+    async def run(self, key: K, call: Callable[[], Awaitable[T]]) -> T:
+        """The result of `call`, or of the one under way for this key; raises what it raises."""
+        return await self.start(key, call).wait_result()
+
+    def start(self, key: K, call: Callable[[], Awaitable[T]]) -> _Flight[T]:
+        """Start `call` unless one is under way for this key; never waits."""
+        flight = self._flights.get(key)
+        if flight is None:
+            flight = self._flights[key] = _Flight()
+            self._nursery.start_soon(self._fly, key, flight, call)
+        return flight
+
+    async def _fly(self, key: K, flight: _Flight[T], call: Callable[[], Awaitable[T]]) -> None:
+        try:
+            flight.result = await call()
+        except Exception as error:  # noqa: BLE001 handed to every asker instead
+            flight.error = error
+        finally:
+            del self._flights[key]
+            flight.landed.set()
+
+
+class _Flight(Generic[T]):
+    def __init__(self) -> None:
+        self.landed = trio.Event()
+        self.result: T | None = None
+        self.error: Exception | None = None
+
+    async def wait_result(self) -> T:
+        await self.landed.wait()
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]  # set, since landed without an error
+
+
+def _lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    leaves = list(_leaves(group))
+    real = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
+    if not real:
+        return group
+    for other in real[1:]:
+        real[0].add_note(f"at the same time: {other!r}")
+    return real[0]
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> Iterable[BaseException]:
+    for error in group.exceptions:
+        if isinstance(error, BaseExceptionGroup):
+            yield from _leaves(error)
+        else:
+            yield error

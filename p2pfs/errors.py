@@ -1,0 +1,110 @@
+"""Every failure a user can meet, each with its errno, its exit code and its advice.
+
+No handling belongs here: `fs.operations` turns these into errnos, `cli` into exit codes.
+Exit codes are those of `docs/ARCHITECTURE.md`; an errno is what the kernel hands the caller.
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+from typing import ClassVar
+
+
+class P2pfsError(Exception):
+    """What happened, and why, is the message; what to do about it is `advice`."""
+
+    errno: ClassVar[int] = _errno.EIO
+    exit_code: ClassVar[int] = 1
+    advice: ClassVar[str] = ""
+
+    def __str__(self) -> str:
+        message = super().__str__()
+        return f"{message}; {self.advice}" if self.advice else message
+
+
+class MalformedError(P2pfsError):
+    """Bytes or text from outside are not what their format demands."""
+
+    errno = _errno.EINVAL
+
+
+class UsageError(P2pfsError):
+    """A command, flag or setting that cannot mean anything."""
+
+    errno = _errno.EINVAL
+    exit_code = 2
+
+
+class NotFoundError(P2pfsError):
+    errno = _errno.ENOENT
+    exit_code = 3
+
+
+class NoProvidersError(P2pfsError):
+    """The search ended, and nobody offers this content."""
+
+    errno = _errno.ENODATA
+    exit_code = 4
+    advice = "try again when somebody who has it is online"
+
+
+class TimedOutError(P2pfsError):
+    """The search or the transfer did not end within the deadline."""
+
+    errno = _errno.ETIMEDOUT
+    exit_code = 4
+    advice = "try again; `p2pfs status` shows the peers"
+
+
+class UnreachableError(P2pfsError):
+    """There are providers, and none of them could be reached."""
+
+    errno = _errno.EHOSTUNREACH
+    exit_code = 4
+    advice = "check the network; `p2pfs status` shows the peers"
+
+
+class IntegrityError(P2pfsError):
+    """Nothing but blocks that do not match their hash was to be had."""
+
+    errno = _errno.EIO
+    exit_code = 6
+    advice = "nothing wrong was kept; `p2pfs status` names the peers that sent it"
+
+
+class FuseError(P2pfsError):
+    """Mounting is not possible, or not allowed, here."""
+
+    errno = _errno.EACCES
+    exit_code = 5
+
+
+class NoSpaceError(P2pfsError):
+    errno = _errno.ENOSPC
+    exit_code = 7
+    advice = "free some space, or raise the limit"
+
+
+class NotRunningError(P2pfsError):
+    errno = _errno.ENOTCONN
+    exit_code = 8
+    advice = "start one with `p2pfs mount DIR`"
+
+
+class DeniedError(P2pfsError):
+    errno = _errno.EPERM
+    exit_code = 9
+
+
+class ReadOnlyError(P2pfsError):
+    errno = _errno.EROFS
+    exit_code = 9
+    advice = "only share/ can be written"
+
+
+class NoPeersError(P2pfsError):
+    """No node of the network could be asked."""
+
+    errno = _errno.EHOSTUNREACH
+    exit_code = 4
+    advice = "name one with --peer HOST:PORT"
