@@ -5,16 +5,19 @@ No policy belongs here: no retries, no deadlines, no queues.
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
+from p2pfs.errors import NotRunningError
+
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 T = TypeVar("T")
-K = TypeVar("K", bound="Hashable")
+K = TypeVar("K", bound=Hashable)
 
 
 @asynccontextmanager
@@ -23,11 +26,14 @@ async def open_nursery() -> AsyncIterator[trio.Nursery]:
 
     Of several failures the first that is no cancellation is raised, the others are its notes.
     """
+    failure: BaseException | None = None
     try:
         async with trio.open_nursery() as nursery:
             yield nursery
     except BaseExceptionGroup as group:
-        raise _lone(group) from None
+        failure = _lone(group)
+    if failure is not None:
+        raise failure  # outside the handler, so that it keeps its own cause
 
 
 async def all_of(calls: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:
@@ -62,8 +68,9 @@ class SingleFlight(Generic[K, T]):
         """Start `call` unless one is under way for this key; never waits."""
         flight = self._flights.get(key)
         if flight is None:
-            flight = self._flights[key] = _Flight()
+            flight = _Flight()
             self._nursery.start_soon(self._fly, key, flight, call)
+            self._flights[key] = flight
         return flight
 
     async def _fly(self, key: K, flight: _Flight[T], call: Callable[[], Awaitable[T]]) -> None:
@@ -71,6 +78,9 @@ class SingleFlight(Generic[K, T]):
             flight.result = await call()
         except Exception as error:  # noqa: BLE001 handed to every asker instead
             flight.error = error
+        except BaseException:
+            flight.error = NotRunningError("the node is stopping")
+            raise
         finally:
             del self._flights[key]
             flight.landed.set()
@@ -94,6 +104,7 @@ def _lone(group: BaseExceptionGroup[BaseException]) -> BaseException:
     real = [leaf for leaf in leaves if not isinstance(leaf, trio.Cancelled)]
     if not real:
         return group
+    real.sort(key=lambda leaf: isinstance(leaf, Exception))  # Ctrl-C before any mere failure
     for other in real[1:]:
         real[0].add_note(f"at the same time: {other!r}")
     return real[0]

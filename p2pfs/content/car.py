@@ -60,7 +60,7 @@ class CarReader:
         self._block: memoryview | None = None
         self._filled = 0
 
-    def feed(self, piece: bytes) -> Iterator[tuple[Cid, memoryview]]:
+    def feed(self, piece: bytes | memoryview) -> Iterator[tuple[Cid, memoryview]]:
         """The blocks that end in this piece; exhaust it before the next one is fed.
 
         Raises MalformedError, after the blocks before the error were given.

@@ -1,0 +1,177 @@
+"""Where a node's settings come from: flags, then `P2PFS_*`, then config.toml, into one value.
+
+Nothing here touches the network or creates a file.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from dataclasses import dataclass, fields
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import platformdirs
+
+from p2pfs.addresses import Endpoint, parse_host_port
+from p2pfs.errors import MalformedError, UsageError
+from p2pfs.network import DEFAULT_NAME, Network, public_network
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+DEFAULT_PORT = 7117
+DEFAULT_LISTEN = (Endpoint("::", DEFAULT_PORT), Endpoint("0.0.0.0", DEFAULT_PORT))  # noqa: S104 a server
+# More zero bits than this is hours of grinding: a slip of the keyboard.
+_MAX_PUZZLE_BITS = 32
+_APP = "p2pfs"
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """The folders of one node; `P2PFS_HOME` puts them all under one."""
+
+    config: Path
+    data: Path
+    cache: Path
+    state: Path
+    runtime: Path
+
+    @property
+    def identity(self) -> Path:
+        """The node's private key."""
+        return self.data / "identity.key"
+
+    @property
+    def catalog(self) -> Path:
+        """What this node holds."""
+        return self.data / "catalog.sqlite"
+
+    @property
+    def overlay(self) -> Path:
+        """Records stored here for others, and contacts."""
+        return self.data / "overlay.sqlite"
+
+    @property
+    def log(self) -> Path:
+        """Where a node in the background writes."""
+        return self.state / "log"
+
+    @property
+    def socket(self) -> Path:
+        """The control socket."""
+        return self.runtime / "control.sock"
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Everything a user can set, checked."""
+
+    places: Places
+    share: Path
+    listen: tuple[Endpoint, ...] = DEFAULT_LISTEN
+    peers: tuple[Endpoint, ...] = ()
+    network: str = DEFAULT_NAME
+    puzzle_bits: int | None = None
+    lan: tuple[IPv4Network | IPv6Network, ...] = ()
+
+    def overlay_network(self) -> Network:
+        """The network these settings name."""
+        return public_network(self.network, self.puzzle_bits)
+
+
+def places(environ: Mapping[str, str]) -> Places:
+    """Where a node keeps its things: below `P2PFS_HOME`, or by the XDG base directories."""
+    home = environ.get("P2PFS_HOME")
+    if home:
+        root = Path(home).expanduser().absolute()
+        return Places(root, root / "data", root / "cache", root / "state", root / "run")
+    dirs = platformdirs.PlatformDirs(_APP, appauthor=False)
+    return Places(
+        dirs.user_config_path,
+        dirs.user_data_path,
+        dirs.user_cache_path,
+        dirs.user_state_path,
+        Path(environ.get("XDG_RUNTIME_DIR") or dirs.user_data_path / "run", _APP),
+    )
+
+
+def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
+    """The settings out of flags (None: not given), environment and config.toml, in that order.
+
+    Raises UsageError naming the setting, where it was set, and what it may be.
+    """
+    where = places(environ)
+    file = where.config / "config.toml"
+    chosen: dict[str, Any] = {"places": where, "share": where.data / "share"}
+    sources = (
+        (str(file), _from_file(file)),
+        ("the environment", _from_environment(environ)),
+        ("the command line", flags),
+    )
+    for source, values in sources:
+        for name, value in values.items():
+            if value is None:
+                continue
+            try:
+                chosen[name] = _PARSERS[name](value)
+            except (MalformedError, ValueError, TypeError) as error:
+                raise UsageError(f"{name} in {source}: {error}") from error
+    return Settings(**chosen)
+
+
+def setting_names() -> tuple[str, ...]:
+    """What config.toml may set."""
+    return tuple(_PARSERS)
+
+
+def _from_file(file: Path) -> Mapping[str, Any]:
+    try:
+        values = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise UsageError(f"cannot read {file}: {error}") from error
+    unknown = sorted(set(values) - set(_PARSERS))
+    if unknown:
+        known = ", ".join(_PARSERS)
+        raise UsageError(f"{file}: unknown setting {unknown[0]!r}; there are: {known}")
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
+    named = {name: environ.get(f"P2PFS_{name.upper()}") for name in _PARSERS}
+    return {name: value for name, value in named.items() if value}
+
+
+def _several(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
+    def parse_all(value: str | list[str] | tuple[str, ...]) -> tuple[Any, ...]:
+        parts = value.replace(",", " ").split() if isinstance(value, str) else value
+        return tuple(map(parse, parts))
+
+    return parse_all
+
+
+def _network_name(value: str) -> str:
+    if not isinstance(value, str) or not value:
+        raise ValueError("a network needs a name")
+    return value
+
+
+def _puzzle_bits(value: int | str) -> int:
+    bits = int(value)
+    if not 0 <= bits <= _MAX_PUZZLE_BITS:
+        raise ValueError(f"between 0 and {_MAX_PUZZLE_BITS}")
+    return bits
+
+
+_PARSERS: dict[str, Callable[[Any], Any]] = {
+    "share": lambda value: Path(value).expanduser().absolute(),
+    "listen": _several(parse_host_port),
+    "peers": _several(parse_host_port),
+    "network": _network_name,
+    "puzzle_bits": _puzzle_bits,
+    "lan": _several(ip_network),
+}
+assert set(_PARSERS) == {f.name for f in fields(Settings)} - {"places"}  # noqa: S101 each can be set
