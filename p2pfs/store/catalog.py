@@ -1,0 +1,226 @@
+"""The catalogue: one SQLite file, its schema, its reading and its writing connection.
+
+The statements live with the nouns that own the tables.  Whatever is in it can be built again
+from the share folder and the network, so a damaged one is set aside and never stops a node.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from contextlib import asynccontextmanager, closing
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from p2pfs.errors import UsageError
+from p2pfs.store.writes import domain_error, open_writer, primary_code
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
+
+    from p2pfs.store.writes import Writer
+
+T = TypeVar("T")
+Row = tuple[Any, ...]
+
+_VERSION = 1
+# Another process can hold the file only for moments (a backup, somebody's sqlite3 shell).
+_BUSY_SECONDS = 5.0
+# What SQLite says of a file that is cut, overwritten, or was never a database.
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+
+# CIDs are binary and of version 1.  A root is a content of which blocks are known: a share's, a
+# fetched object's, a fetched directory's; its id keeps two million chunk rows small.
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS roots (
+    id INTEGER PRIMARY KEY,
+    cid BLOB NOT NULL UNIQUE,
+    fetched INTEGER NOT NULL DEFAULT 0
+);
+CREATE TABLE IF NOT EXISTS nodes (
+    multihash BLOB NOT NULL,
+    root INTEGER NOT NULL REFERENCES roots ON DELETE CASCADE,
+    block BLOB NOT NULL,
+    content_at INTEGER NOT NULL,
+    content_size INTEGER NOT NULL,
+    UNIQUE (multihash, root)
+);
+CREATE INDEX IF NOT EXISTS nodes_of_root ON nodes (root);
+CREATE TABLE IF NOT EXISTS chunks (
+    prefix INTEGER NOT NULL,
+    root INTEGER NOT NULL REFERENCES roots ON DELETE CASCADE,
+    start INTEGER NOT NULL,
+    PRIMARY KEY (prefix, root)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS chunks_of_root ON chunks (root);
+CREATE TABLE IF NOT EXISTS objects (
+    root INTEGER PRIMARY KEY REFERENCES roots,
+    size INTEGER NOT NULL,
+    present BLOB NOT NULL,
+    present_bytes INTEGER NOT NULL,
+    used INTEGER NOT NULL
+);
+CREATE TABLE IF NOT EXISTS shares (
+    path BLOB PRIMARY KEY,
+    dev INTEGER NOT NULL,
+    ino INTEGER NOT NULL,
+    size INTEGER NOT NULL,
+    mtime_ns INTEGER NOT NULL,
+    root INTEGER REFERENCES roots,
+    crc32 INTEGER NOT NULL,
+    mime TEXT NOT NULL,
+    name TEXT NOT NULL,
+    title TEXT NOT NULL,
+    tags TEXT NOT NULL,
+    state TEXT NOT NULL,
+    reason TEXT NOT NULL,
+    seq INTEGER NOT NULL,
+    announced_until INTEGER NOT NULL,
+    hash_seconds REAL NOT NULL
+);
+CREATE INDEX IF NOT EXISTS shares_of_root ON shares (root);
+CREATE TABLE IF NOT EXISTS metainfos (
+    publisher BLOB NOT NULL,
+    cid BLOB NOT NULL,
+    seq INTEGER NOT NULL,
+    expires INTEGER NOT NULL,
+    encoded BLOB NOT NULL,
+    PRIMARY KEY (publisher, cid)
+);
+CREATE TABLE IF NOT EXISTS tagged (
+    tag TEXT NOT NULL,
+    publisher BLOB NOT NULL,
+    cid BLOB NOT NULL,
+    PRIMARY KEY (tag, publisher, cid)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS tags_of_metainfo ON tagged (publisher, cid);
+CREATE TABLE IF NOT EXISTS names (
+    tag TEXT NOT NULL,
+    name TEXT NOT NULL,
+    cid BLOB NOT NULL,
+    PRIMARY KEY (tag, name)
+) WITHOUT ROWID;
+"""
+
+_log = logging.getLogger(__name__)
+
+
+class Catalog:
+    """Reads on the loop's thread, writes through the one writer."""
+
+    def __init__(self, reader: sqlite3.Connection, writer: Writer) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def row(self, sql: str, *args: object) -> Row | None:
+        """The first row of what is committed; raises CatalogError."""
+        rows = self.rows(sql, *args)
+        return rows[0] if rows else None
+
+    def rows(self, sql: str, *args: object) -> list[Row]:
+        """The rows of what is committed; raises CatalogError."""
+        try:
+            return self._reader.execute(sql, args).fetchall()
+        except sqlite3.Error as error:
+            raise domain_error(error) from error
+
+    async def write(self, change: Callable[[sqlite3.Connection], T]) -> T:
+        """Run `change` in the writer's thread, alone and whole or not at all; what it returns.
+
+        It is committed when this returns.  Of a caller that is cancelled the change may still
+        happen.  Raises NoSpaceError, CatalogError, and whatever `change` raises.
+        """
+        return await self._writer.write(change)
+
+    async def execute(self, sql: str, *args: object) -> None:
+        """A change of one statement."""
+
+        def change(connection: sqlite3.Connection) -> None:
+            connection.execute(sql, args)
+
+        await self._writer.write(change)
+
+
+@asynccontextmanager
+async def open_catalog(path: Path) -> AsyncIterator[Catalog]:
+    """The catalogue in this file, made if there is none, made anew if it is damaged.
+
+    What was to be written is written before this ends.  Raises UsageError for one of a newer
+    p2pfs, CatalogError where no file can be made.
+    """
+    try:
+        connection = await trio.to_thread.run_sync(_open_or_rebuild, path)
+        reader = _connect(path)
+    except sqlite3.Error as error:
+        raise domain_error(error) from error
+    with closing(reader):
+        reader.execute("PRAGMA query_only = ON")
+        async with open_writer(connection) as writer:
+            yield Catalog(reader, writer)
+
+
+def _open_or_rebuild(path: Path) -> sqlite3.Connection:
+    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    try:
+        return _open_sound(path)
+    except _DamagedError as error:
+        _log.warning("%s is damaged (%s): set aside, and built anew", path, error)
+    _set_aside(path)
+    return _open_sound(path)
+
+
+class _DamagedError(Exception):
+    pass
+
+
+def _open_sound(path: Path) -> sqlite3.Connection:
+    connection = _connect(path)
+    try:
+        _make_sound(connection, path)
+    except sqlite3.Error as error:
+        connection.close()
+        if primary_code(error) in _DAMAGE:
+            raise _DamagedError(str(error)) from error
+        raise
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    return sqlite3.connect(
+        path,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,  # opened in one thread, used in another, never in two at once
+    )
+
+
+def _make_sound(connection: sqlite3.Connection, path: Path) -> None:
+    """Settings, a look at every page, and the tables; raises sqlite3.Error or _DamagedError."""
+    connection.execute("PRAGMA journal_mode = WAL")
+    # A power cut may undo the last commits and nothing else; files and hashes tell the rest.
+    connection.execute("PRAGMA synchronous = NORMAL")
+    connection.execute("PRAGMA foreign_keys = ON")
+    (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if verdict != "ok":
+        raise _DamagedError(verdict)
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    if version not in (0, _VERSION):
+        raise UsageError(
+            f"{path} was made by another p2pfs (format {version}, not {_VERSION}); "
+            "use that one, or move the file away"
+        )
+    connection.executescript(_SCHEMA)
+    connection.execute(f"PRAGMA user_version = {_VERSION}")
+
+
+def _set_aside(path: Path) -> None:
+    """Only the last damaged one is kept: disks are finite.  Its log goes with it."""
+    for suffix in ("", "-wal", "-shm"):
+        file = path.with_name(path.name + suffix)
+        if file.exists():
+            file.replace(path.with_name(f"{path.name}.damaged{suffix}"))

@@ -1,0 +1,266 @@
+"""The fetched contents: a sparse file each, and the account of what is present in it.
+
+What of it is right is for `object`; which of it others may have, for `blocks`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import OrderedDict
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.concurrency import open_nursery
+from p2pfs.content.cid import RAW
+from p2pfs.content.intervals import Intervals
+from p2pfs.content.varint import MAX_INTEGER
+from p2pfs.content.walk import Leaf
+from p2pfs.errors import MalformedError, P2pfsError
+from p2pfs.store.columns import root_key, stored_cid
+from p2pfs.store.dags import keep_chunks, keep_fetched_root
+from p2pfs.store.errors import ShareChangedError
+from p2pfs.store.files import CacheFile, ShareFile
+from p2pfs.store.object import Object
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from p2pfs.content.cid import Cid
+    from p2pfs.store.catalog import Catalog
+    from p2pfs.store.dags import Dags
+    from p2pfs.store.files import Stamp
+    from p2pfs.store.shares import Shares
+
+# The account is a hint: a kill costs fetching again what came since it was last saved.
+_SAVE_EVERY_SECONDS = 5.0
+# What was hashed in this run is remembered of so many closed contents, some 300 bytes each; of
+# one forgotten the price is to hash it again.
+_REMEMBERED_CHECKS = 4_096
+# Leaves looked at in one go in the loop, at a few microseconds each.
+_LEAVES_A_STEP = 512
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class CachedObject:
+    """A fetched content: how much of it is present, and when it was last used (UNIX seconds)."""
+
+    cid: Cid
+    size: int
+    present_bytes: int
+    used: int
+
+
+class Objects:
+    """Opens contents: a share that is intact in place, anything else in the cache.
+
+    A closed object lingers until what came last is saved, so that no account is read that is
+    older than what it is about.
+    """
+
+    def __init__(self, folder: Path, catalog: Catalog, dags: Dags, shares: Shares) -> None:
+        self._folder = folder
+        self._catalog = catalog
+        self._dags = dags
+        self._shares = shares
+        self._open: dict[Cid, dict[int, Object]] = {}  # by size: one of them can be right
+        self._unsaved: set[Object] = set()
+        self._checked: OrderedDict[tuple[Cid, int], tuple[Stamp, Intervals]] = OrderedDict()
+
+    def open(self, cid: Cid, size: int) -> Object:
+        """The object of a content, the same for all who have it open; `close` it in the end.
+
+        A size that is not the content's is found out when its root is read: nothing of it will
+        ever be present.
+        """
+        sizes = self._open.setdefault(cid.v1, {})
+        found = sizes.get(size)
+        if found is None or (found.is_share and found.stamp() is None):
+            found = sizes[size] = self._opened(cid.v1, size)
+        found.users += 1
+        return found
+
+    def close(self, opened: Object) -> None:
+        """Give back what `open` gave."""
+        opened.users -= 1
+        if opened.users:
+            return
+        if opened.present and not opened.is_share:
+            self._unsaved.add(opened)  # when it was last used
+        else:
+            self._release(opened)
+
+    def cached(self) -> list[CachedObject]:
+        """What the cache holds, as of the last save, the latest used first."""
+        rows = self._catalog.rows(
+            "SELECT cid, size, present_bytes, used FROM objects JOIN roots ON id = root"
+            " WHERE present_bytes > 0 OR size = 0 ORDER BY used DESC"
+        )
+        return [CachedObject(stored_cid(cid), *rest) for cid, *rest in rows]
+
+    def used_bytes(self) -> int:
+        """What the cache holds in all, as of the last save."""
+        row = self._catalog.row("SELECT coalesce(sum(present_bytes), 0) FROM objects")
+        return 0 if row is None else int(row[0])
+
+    def held(self, cid: Cid) -> tuple[int, Intervals] | None:
+        """The size of a fetched content and what is present of it now; None for any other."""
+        for live in self._open.get(cid.v1, {}).values():
+            if live.present and not live.is_share:
+                return live.size, live.present
+        row = self._catalog.row(
+            "SELECT size, present FROM objects JOIN roots ON id = root WHERE cid = ?",
+            root_key(cid),
+        )
+        if row is None:
+            return None
+        size, encoded = row
+        return size, _decoded(encoded, size)
+
+    def path(self, cid: Cid) -> Path:
+        """Where the cache keeps a content: in one of 1,024 folders.
+
+        All CIDs begin alike and the last character has few values, so it is the two before that
+        tell them apart (as in Kubo's flatfs).
+        """
+        name = str(cid.v1)
+        return self._folder / "objects" / name[-3:-1] / name
+
+    async def save_repeatedly(self) -> None:
+        """Save what is new every few seconds, for ever."""
+        while True:
+            await trio.sleep(_SAVE_EVERY_SECONDS)
+            await self.save()
+
+    async def save(self) -> None:
+        """Save the account of what is new; closed objects are let go.
+
+        Trouble with the catalogue is logged, and what is new stays so until the next time.
+        """
+        for changed in list(self._unsaved):
+            self._unsaved.discard(changed)
+            landed = changed.take_unsaved()
+            try:
+                await self._save(changed, landed)
+            except P2pfsError as error:
+                _log.warning("what is present of %s is not saved: %s", changed.cid, error)
+                changed.put_back_unsaved(landed)
+            else:
+                self._release(changed)
+
+    async def _save(self, changed: Object, landed: Intervals) -> None:
+        chunks = await _raw_leaves(changed, landed)
+        write = partial(
+            _write_account,
+            changed.cid,
+            (changed.size, changed.present.encode(), changed.present.total(), int(time.time())),
+            chunks,
+        )
+        await self._catalog.write(write)
+
+    def _opened(self, cid: Cid, size: int) -> Object:
+        found = self._share(cid, size) or self._cached(cid, size)
+        stamp, checked = self._checked.get((cid, size), (None, Intervals()))
+        if stamp is not None and stamp == found.stamp():
+            found.recall(found.present, checked)
+        return found
+
+    def _share(self, cid: Cid, size: int) -> Object | None:
+        for share in self._shares.by_cid(cid):
+            if share.size != size:
+                continue
+            try:
+                file = ShareFile(share, self._shares.open_share(share))
+            except ShareChangedError:
+                continue
+            found = Object(cid, size, self._dags, file, self._unsaved.add)
+            found.recall(Intervals([(0, size)]), Intervals())
+            return found
+        return None
+
+    def _cached(self, cid: Cid, size: int) -> Object:
+        file = CacheFile(self.path(cid), size)
+        found = Object(cid, size, self._dags, file, self._unsaved.add)
+        held = self.held(cid)
+        if held is None or held[0] != size:
+            return found
+        if file.open_existing():
+            found.recall(held[1], Intervals())
+        else:
+            self._unsaved.add(found)  # somebody has emptied the cache: so says the account
+        return found
+
+    def _release(self, idle: Object) -> None:
+        """Let go of an object that nobody uses and that has nothing to save."""
+        if idle.users or idle in self._unsaved:
+            return
+        key = idle.cid, idle.size
+        stamp = idle.stamp()
+        if stamp is not None and idle.checked:
+            self._checked[key] = stamp, idle.checked
+            self._checked.move_to_end(key)
+            if len(self._checked) > _REMEMBERED_CHECKS:
+                self._checked.popitem(last=False)
+        sizes = self._open.get(idle.cid, {})
+        if sizes.get(idle.size) is idle:
+            del sizes[idle.size]
+        if not sizes:
+            self._open.pop(idle.cid, None)
+        idle.close()
+
+
+@asynccontextmanager
+async def open_objects(
+    folder: Path, catalog: Catalog, dags: Dags, shares: Shares
+) -> AsyncIterator[Objects]:
+    """The objects below a cache folder, their account saved every few seconds and at the end."""
+    objects = Objects(folder, catalog, dags, shares)
+    async with open_nursery() as nursery:
+        nursery.start_soon(objects.save_repeatedly)
+        try:
+            yield objects
+        finally:
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await objects.save()
+
+
+async def _raw_leaves(changed: Object, landed: Intervals) -> list[tuple[bytes, int]]:
+    """Digest and start of the raw leaves that have landed; framed ones are not served."""
+    chunks = []
+    for start, stop in landed:
+        for count, leaf in enumerate(changed.leaves(start, stop), 1):
+            if isinstance(leaf, Leaf) and leaf.cid.codec == RAW and not leaf.cid.is_identity:
+                chunks.append((leaf.cid.digest, leaf.start))
+            if count % _LEAVES_A_STEP == 0:
+                await trio.lowlevel.checkpoint()
+    return chunks
+
+
+def _write_account(
+    cid: Cid,
+    account: tuple[int, bytes, int, int],
+    chunks: list[tuple[bytes, int]],
+    connection: sqlite3.Connection,
+) -> None:
+    root = keep_fetched_root(connection, cid)
+    keep_chunks(connection, root, chunks)
+    connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", (root, *account))
+
+
+def _decoded(encoded: bytes, size: int) -> Intervals:
+    """What is present by an account; a damaged one says nothing."""
+    try:
+        present = Intervals.decode(encoded)
+    except MalformedError:
+        return Intervals()
+    present.remove(size, MAX_INTEGER)
+    return present
