@@ -1,0 +1,125 @@
+"""Records in bulk over HTTPS: pages that are answered, batches that are stored.  Pure.
+
+Each is a canonical DAG-CBOR map whose unknown keys are ignored.  Values come out as they came in:
+whoever reads a page hands every one to `records.verified`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pfs.content import dag_cbor
+from p2pfs.content.metainfo import MAX_META_BYTES
+from p2pfs.content.signedmap import list_field
+from p2pfs.dht.records import Subject, subject_of
+from p2pfs.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from p2pfs.content.dag_cbor import Value
+
+# 256 KiB: what one POST may bring, and a page holds at most.
+MAX_BODY_BYTES = 256 * 1024
+# What the values of a page may come to, so that with their framing it stays below that.
+MAX_PAGE_VALUE_BYTES = 240 * 1024
+# Each value costs a signature's check (150 µs), so a batch costs 40 ms at most.
+MAX_BATCH_VALUES = 256
+# A meta-info has one subject for each of 16 tags and 8 words, and its root.
+MAX_SUBJECTS_PER_VALUE = 32
+# Opaque to whom it is given; a place in the order of the slots (64 + 2 bytes).
+MAX_CURSOR_BYTES = 80
+# No signed map is below 64 bytes, so a page cannot hold more of them.
+_MAX_PAGE_VALUES = 4_096
+_MAX_VALUE_BYTES = MAX_META_BYTES
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Unverified values under the key that was asked for, and where the next page begins."""
+
+    values: tuple[bytes, ...]
+    next: bytes | None
+
+
+def encode_page(values: Iterable[bytes], next_cursor: bytes | None) -> bytes:
+    """`{"values": […]}`, and `"next"` unless it is the last."""
+    fields: dict[str, Value] = {"values": list(values)}
+    if next_cursor is not None:
+        fields["next"] = next_cursor
+    return dag_cbor.encode(fields)
+
+
+def parse_page(raw: bytes) -> Page:
+    """A page of a peer; raises MalformedError."""
+    fields = _map(raw)
+    values = tuple(_value(item) for item in list_field(fields, "values", _MAX_PAGE_VALUES))
+    cursor = fields.get("next")
+    if cursor is None:
+        return Page(values, None)
+    if not isinstance(cursor, bytes) or not 0 < len(cursor) <= MAX_CURSOR_BYTES:
+        raise MalformedError("not a cursor")
+    return Page(values, cursor)
+
+
+def encode_batches(records: Iterable[tuple[Subject, bytes]]) -> list[bytes]:
+    """`{"records": [[value, [subject, …]], …]}`, as many as it takes, each value once in one."""
+    subjects: dict[bytes, dict[Subject, None]] = {}
+    for subject, value in records:
+        subjects.setdefault(value, {})[subject] = None
+    batches: list[bytes] = []
+    entries: list[Value] = []
+    length = _FRAME_BYTES
+    for value, about in subjects.items():
+        for entry in _entries(value, list(about)):
+            entry_length = len(dag_cbor.encode(entry))
+            if entries and (
+                length + entry_length > MAX_BODY_BYTES or len(entries) == MAX_BATCH_VALUES
+            ):
+                batches.append(dag_cbor.encode({"records": entries}))
+                entries, length = [], _FRAME_BYTES
+            entries.append(entry)
+            length += entry_length
+    if entries:
+        batches.append(dag_cbor.encode({"records": entries}))
+    return batches
+
+
+def parse_batch(raw: bytes) -> list[tuple[Subject, bytes]]:
+    """The subjects and unverified values that a peer wants stored; raises MalformedError."""
+    found: list[tuple[Subject, bytes]] = []
+    for entry in list_field(_map(raw), "records", MAX_BATCH_VALUES):
+        if not isinstance(entry, list) or len(entry) != _ENTRY_ITEMS:
+            raise MalformedError("a record is its value and its subjects")
+        value, subjects = entry
+        if not isinstance(subjects, list) or len(subjects) > MAX_SUBJECTS_PER_VALUE:
+            raise MalformedError(f"a value has at most {MAX_SUBJECTS_PER_VALUE} subjects")
+        found += [(subject_of(subject), _value(value)) for subject in subjects]
+    return found
+
+
+# `{"records": [` with the widest head that a list of this many has.
+_FRAME_BYTES = 16
+_ENTRY_ITEMS = 2
+
+
+def _entries(value: bytes, about: list[Subject]) -> Iterable[list[Value]]:
+    for start in range(0, len(about), MAX_SUBJECTS_PER_VALUE):
+        chosen = about[start : start + MAX_SUBJECTS_PER_VALUE]
+        yield [value, [[subject.kind, *subject.parts] for subject in chosen]]
+
+
+def _map(raw: bytes) -> dict[str, Value]:
+    if len(raw) > MAX_BODY_BYTES:
+        raise MalformedError(f"{len(raw)} bytes, and at most {MAX_BODY_BYTES} are allowed")
+    fields = dag_cbor.decode(raw)
+    if not isinstance(fields, dict):
+        raise MalformedError("not a map")
+    return fields
+
+
+def _value(item: object) -> bytes:
+    if not isinstance(item, bytes) or len(item) > _MAX_VALUE_BYTES:
+        raise MalformedError("a record's value is bytes, and not so many")
+    return item

@@ -1,0 +1,277 @@
+"""One suite over both record stores, then what only the one on disk can do."""
+
+import sqlite3
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from p2pfs.content.metainfo import withdraw_meta
+from p2pfs.dht.records import (
+    META,
+    RULES,
+    Record,
+    Subject,
+    create_provider_record,
+    meta_subject,
+    provider_subject,
+    record_of,
+    subjects_of,
+    tag_subject,
+)
+from p2pfs.dht.recordstore import (
+    MAX_CONTACTS,
+    MemoryRecordStore,
+    RecordStore,
+    RecordStoreError,
+    Stored,
+    Usage,
+)
+from p2pfs.dht.sqlitestore import open_record_store
+from tests.samples import DAY, HERE, NETWORK, NOW, key, meta, multihash, provider
+
+MUSIC = tag_subject("music")
+SOURCE = "192.168.0.7"
+BUDGET = Usage(100, 100_000)
+OpenStore = Callable[[Usage], RecordStore]
+
+
+@pytest.fixture(params=["sqlite", "memory"])
+def open_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenStore]:
+    if request.param == "memory":
+        yield MemoryRecordStore
+        return
+    opened = []
+
+    def open_on_disk(budget: Usage) -> RecordStore:
+        opened.append(open_record_store(tmp_path / "overlay.sqlite", budget))
+        return opened[-1].__enter__()
+
+    yield open_on_disk
+    for store in opened:
+        store.__exit__(None, None, None)
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> RecordStore:
+    return open_store(BUDGET)
+
+
+def in_music(number: int = 0, signer: int = 0, **changes: object) -> Record:
+    return record_of(MUSIC, meta(number, signer, **changes))
+
+
+def made_up(slot: int, subject: Subject = MUSIC, length: int = 10) -> Record:
+    """Cheaper than signing; a store does not look into what was verified."""
+    value = slot.to_bytes(length, "big") + subject.key
+    return Record(subject, value, bytes(32), NOW + DAY, 1, slot.to_bytes(66, "big"))
+
+
+def test_what_is_put_is_answered_in_the_order_of_the_slots(store: RecordStore) -> None:
+    records = [in_music(signer=signer) for signer in range(4)]
+    assert store.put_all(records, SOURCE, NOW) == [Stored.STORED] * 4
+    assert store.rows(MUSIC.key, NOW) == sorted(records, key=lambda record: record.slot)
+    assert store.count(MUSIC.key, NOW) == 4
+    assert store.rows(tag_subject("jazz").key, NOW) == []
+
+
+def test_only_a_higher_rank_takes_the_place_of_a_record(store: RecordStore) -> None:
+    first = meta()
+    withdrawal = record_of(MUSIC, withdraw_meta(first, first.seq + 1, key(), NETWORK))
+    other_with_same_seq = in_music(name="other.mp3", seq=first.seq + 1)
+    assert store.put(record_of(MUSIC, first), SOURCE, NOW) is Stored.STORED
+    assert store.put(withdrawal, SOURCE, NOW) is Stored.STORED
+    assert store.put(withdrawal, SOURCE, NOW) is Stored.STORED  # again
+    assert store.put(record_of(MUSIC, first), SOURCE, NOW) is Stored.KEPT_NEWER
+    assert store.put(other_with_same_seq, SOURCE, NOW) is Stored.KEPT_NEWER
+    assert store.rows(MUSIC.key, NOW) == [withdrawal]
+    assert store.usage() == Usage(1, len(withdrawal.value))
+
+
+def test_publishers_do_not_touch_each_other_nor_contents(store: RecordStore) -> None:
+    for record in (in_music(0, 0), in_music(0, 1), in_music(1, 0)):
+        assert store.put(record, SOURCE, NOW) is Stored.STORED
+    assert store.count(MUSIC.key, NOW) == 3
+
+
+def test_what_expired_is_not_answered_and_then_forgotten(store: RecordStore) -> None:
+    short, long = in_music(0, expires=NOW + 60), in_music(1, expires=NOW + DAY)
+    store.put_all([short, long], SOURCE, NOW)
+    skew = 300
+    assert store.count(MUSIC.key, NOW + 60 + skew - 1) == 2
+    later = NOW + 60 + skew
+    assert store.rows(MUSIC.key, later) == [long]
+    assert store.page(MUSIC.key, b"", 10_000, later).records == (long,)
+    assert store.count(MUSIC.key, later) == 1
+    assert store.usage().values == 2
+    assert store.expire(later) == 1
+    assert store.expire(later) == 0
+    assert store.usage() == Usage(1, len(long.value))
+
+
+def test_many_expire_at_once(store: RecordStore) -> None:
+    subjects = [tag_subject(f"t{number}") for number in range(1200)]
+    store.put_all([Record(s, b"x", b"", NOW, 1, b"") for s in subjects], SOURCE, NOW)
+    assert store.expire(NOW + DAY) == 1200
+    assert store.usage() == Usage(0, 0)
+
+
+def test_a_full_key_refuses_newcomers_but_not_its_own(store: RecordStore) -> None:
+    subject = meta_subject(multihash(0))
+    limit = RULES[META].rows_per_key
+    same_value = b"value"  # counts once, so that only the key is full
+    records = [Record(subject, same_value, b"", NOW + DAY, 1, bytes([n])) for n in range(limit + 1)]
+    assert store.put_all(records, SOURCE, NOW) == [*[Stored.STORED] * limit, Stored.FULL]
+    renewed = Record(subject, b"newer", b"", NOW + DAY, 2, bytes([0]))
+    assert store.put(renewed, SOURCE, NOW) is Stored.STORED
+    assert store.count(subject.key, NOW) == limit
+
+
+def test_expired_records_do_not_fill_a_key(store: RecordStore) -> None:
+    subject = meta_subject(multihash(0))
+    limit = RULES[META].rows_per_key
+    store.put_all(
+        [Record(subject, b"v", b"", NOW, 1, bytes([n])) for n in range(limit)], SOURCE, NOW
+    )
+    late = Record(subject, b"v", b"", NOW + 2 * DAY, 1, b"\xff")
+    assert store.put(late, SOURCE, NOW + DAY) is Stored.STORED
+
+
+def test_a_value_under_many_keys_counts_once(store: RecordStore) -> None:
+    many = create_provider_record(
+        [multihash(number) for number in range(16)], [HERE], NOW + DAY, key(), NETWORK
+    )
+    made = meta()
+    for said in (many, made):
+        records = [record_of(subject, said) for subject in subjects_of(said)]
+        assert set(store.put_all(records, SOURCE, NOW)) == {Stored.STORED}
+    assert store.usage() == Usage(2, len(many.encoded) + len(made.encoded))
+    assert store.expire(NOW + 2 * DAY) == 16 + len(subjects_of(made))
+    assert store.usage() == Usage(0, 0)
+
+
+def test_tags_leave_room_for_providers_and_the_other_way_round(open_store: OpenStore) -> None:
+    store = open_store(Usage(10, 100_000))
+    tags = [made_up(n, tag_subject(f"t{n}")) for n in range(10)]
+    assert store.put_all(tags, SOURCE, NOW).count(Stored.STORED) == 4
+    providers = [made_up(n, provider_subject(multihash(n))) for n in range(10)]
+    assert store.put_all(providers, SOURCE, NOW).count(Stored.STORED) == 6
+
+
+def test_bytes_are_bounded_too(open_store: OpenStore) -> None:
+    store = open_store(Usage(1000, 5_000))
+    records = [made_up(n, length=480) for n in range(10)]  # 500 bytes each
+    assert store.put_all(records, SOURCE, NOW).count(Stored.STORED) == 4
+    assert store.usage() == Usage(4, 2_000)
+
+
+def test_pages_hold_at_least_one_and_all_of_them_everything(store: RecordStore) -> None:
+    records = [in_music(signer=signer) for signer in range(5)]
+    store.put_all(records, SOURCE, NOW)
+    for max_bytes, sizes in ((1, [1] * 5), (2 * len(records[0].value), [2, 2, 1]), (9999, [5])):
+        pages, cursor = [], b""
+        while cursor is not None:
+            page = store.page(MUSIC.key, cursor, max_bytes, NOW)
+            pages.append(page.records)
+            cursor = page.next
+        assert [len(page) for page in pages] == sizes
+        assert [record for page in pages for record in page] == store.rows(MUSIC.key, NOW)
+    assert store.page(MUSIC.key, b"\xff" * 66, 9999, NOW).records == ()
+
+
+def test_contacts_are_replaced_as_a_whole_and_come_latest_first(store: RecordStore) -> None:
+    store.keep_contacts([(b"gone", 1)])
+    store.keep_contacts([(b"old", 10), (b"new", 30), (b"middle", 20), (b"old", 5)])
+    assert store.contacts() == [b"new", b"middle", b"old"]
+    store.keep_contacts((number.to_bytes(4, "big"), number) for number in range(MAX_CONTACTS + 5))
+    assert len(store.contacts()) == MAX_CONTACTS
+    assert store.contacts()[0] == (MAX_CONTACTS + 4).to_bytes(4, "big")
+
+
+def test_threads_may_use_it_at_once(store: RecordStore) -> None:
+    failures: list[Exception] = []
+
+    def use(first: int) -> None:
+        try:
+            for number in range(first, first + 10):
+                assert store.put(made_up(number), SOURCE, NOW) is Stored.STORED
+                store.page(MUSIC.key, b"", 100, NOW)
+                store.expire(NOW)
+        except Exception as error:  # noqa: BLE001 a thread's failure must reach the test
+            failures.append(error)
+
+    threads = [threading.Thread(target=use, args=(10 * number,)) for number in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert failures == []
+    assert store.count(MUSIC.key, NOW) == 40
+
+
+def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.sqlite"
+    records = [in_music(), record_of(provider_subject(multihash(0)), provider())]
+    with open_record_store(path) as store:
+        store.put_all(records, SOURCE, NOW)
+        store.keep_contacts([(b"contact", 1)])
+        used = store.usage()
+    with open_record_store(path) as store:
+        assert [store.rows(record.subject.key, NOW) for record in records] == [
+            [record] for record in records
+        ]
+        assert store.contacts() == [b"contact"]
+        assert store.usage() == used
+
+
+@pytest.mark.parametrize("damage", [b"not a database" * 100, b""])
+def test_a_file_that_is_no_database_is_moved_aside(tmp_path: Path, damage: bytes) -> None:
+    path = tmp_path / "overlay.sqlite"
+    path.write_bytes(damage)
+    with open_record_store(path) as store:
+        assert store.put(in_music(), SOURCE, NOW) is Stored.STORED
+    aside = path.with_name("overlay.sqlite.unusable")
+    assert not damage or aside.read_bytes() == damage
+
+
+def test_a_file_that_breaks_later_is_moved_aside_when_that_shows(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.sqlite"
+    with open_record_store(path) as store:
+        store.put_all([made_up(number) for number in range(100)], SOURCE, NOW)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"\xff" * (len(whole) - 4096))
+    with open_record_store(path) as store:
+        assert store.rows(MUSIC.key, NOW) == []
+        assert store.put(in_music(), SOURCE, NOW) is Stored.STORED
+        assert store.count(MUSIC.key, NOW) == 1
+
+
+def test_a_file_of_a_later_version_is_moved_aside(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.sqlite"
+    later = sqlite3.connect(path)
+    later.execute("PRAGMA user_version = 99")
+    later.close()
+    with open_record_store(path) as store:
+        assert store.usage() == Usage(0, 0)
+    assert path.with_name("overlay.sqlite.unusable").exists()
+
+
+def test_a_disk_that_fails_is_full_and_says_so_to_others(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.sqlite"
+    with open_record_store(path) as store:
+        other = sqlite3.connect(path, isolation_level=None)
+        other.execute("BEGIN EXCLUSIVE")  # stands for any error that is not the file's
+        assert store.put(in_music(), SOURCE, NOW) is Stored.FULL
+        with pytest.raises(RecordStoreError):
+            store.expire(NOW)
+        other.close()
+        assert store.put(in_music(), SOURCE, NOW) is Stored.STORED
+
+
+def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
+    with (
+        pytest.raises(RecordStoreError),
+        open_record_store(tmp_path / "missing" / "overlay.sqlite"),
+    ):
+        pass
