@@ -1,0 +1,197 @@
+"""What this node asks of its peers: ranges of files, blocks, record pages.
+
+Content is verified on its way and written where the caller says; it is never returned.  Whom to
+ask for what is decided in `transfer`.
+"""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.concurrency import open_nursery
+from p2pfs.content.cid import MAX_BLOCK_BYTES, block_matches
+from p2pfs.dht.overlay import Provider
+from p2pfs.errors import IntegrityError, MalformedError
+from p2pfs.peers.errors import (
+    PeerBusyError,
+    PeerLacksError,
+    PeerUnavailableError,
+    WrongBlockError,
+)
+from p2pfs.peers.exchange import Request
+from p2pfs.peers.ledger import Ledger, PeerStats
+from p2pfs.peers.pool import Pool
+from p2pfs.peers.receiving import Lanes, receive_car
+from p2pfs.peers.streams.tls import client_context
+from p2pfs.peers.verifying import CarVerifier
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.content.cid import Cid
+    from p2pfs.peers.exchange import Body, Head
+    from p2pfs.peers.receiving import Sink
+
+_RAW = "application/vnd.ipld.raw"
+_CAR = "application/vnd.ipld.car; version=1; order=dfs; dups=y"
+_PAGE = "application/octet-stream"
+# What a page of records may hold; the gateway's are far smaller.
+_MAX_PAGE_BYTES = 1 << 20
+# A number in decimal.
+_MAX_COUNT_BYTES = 8
+# "not here" and the like; who says more loses the connection.
+_MAX_REFUSAL_BYTES = 1 << 10
+# Beside the range itself: the blocks that overlap its ends, the path from the root.
+_MAX_CAR_EXTRA_BYTES = 8 << 20
+# Prefixes and nodes of the smallest chunks that `content.walk` lets pass.
+_MAX_CAR_FACTOR = 2
+# The hash of more than this is left to a thread: 50 µs.
+_HASHED_AT_ONCE_BYTES = 64 << 10
+_OK = 200
+_NOT_HERE = frozenset({404, 410, 451})
+_BUSY = frozenset({429, 503})
+
+
+@asynccontextmanager
+async def open_client() -> AsyncIterator[Client]:
+    """A client; leaving ends its connections.  No proxy, cookie or redirect is ever followed."""
+    ledger = Ledger()
+    context = client_context()
+    # Two, so that a page of records does not wait for megabytes of content from the same peer.
+    content, records = Pool(context, ledger), Pool(context, ledger)
+    async with open_nursery() as nursery:
+        nursery.start_soon(content.close_old)
+        nursery.start_soon(records.close_old)
+        try:
+            yield Client(content, records, ledger)
+        finally:
+            content.close()
+            records.close()
+            nursery.cancel_scope.cancel()
+
+
+class Client:
+    """Every method raises one of `peers.errors`, and MalformedError for a file that is broken."""
+
+    def __init__(self, content: Pool, records: Pool, ledger: Ledger) -> None:
+        self._content = content
+        self._records = records
+        self._ledger = ledger
+        self._lanes = Lanes()
+
+    async def fetch_range(
+        self, provider: Provider, root: Cid, size: int | None, start: int, stop: int, sink: Sink
+    ) -> None:
+        """Bring `[start, stop)` of a file, and the nodes above it, into the sink: one request.
+
+        `size` is the file's, None if it is not known.  What landed before a failure stays.
+        """
+        span = f"dag-scope=entity&entity-bytes={start}:{stop - 1}"
+        if start == stop:
+            span = "dag-scope=block"
+        request = Request("GET", f"/ipfs/{root}?format=car&{span}&order=dfs&dups=y", _CAR)
+        verifier = CarVerifier(root, size, (start, stop), sink.node)
+        limit = _MAX_CAR_FACTOR * (stop - start) + _MAX_CAR_EXTRA_BYTES
+        key = provider.public_key
+
+        def verified(count: int) -> None:
+            self._ledger.verified(key, count)
+
+        async with self._answer(self._content, provider, request, limit) as body:
+            await receive_car(body, verifier, sink, self._lanes, verified)
+
+    async def fetch_block(self, provider: Provider, cid: Cid) -> bytes:
+        """One whole block, at most 2 MiB, verified: roots, directories, nodes."""
+        inline = cid.inline
+        if inline is not None:
+            return inline
+        request = Request("GET", f"/ipfs/{cid}?format=raw", _RAW)
+        async with self._answer(self._content, provider, request, MAX_BLOCK_BYTES) as body:
+            block = await body.read()
+            if not await self._matches(cid, block):
+                raise WrongBlockError(f"block {cid} does not match its hash")
+        self._ledger.verified(provider.public_key, len(block))
+        return block
+
+    async def fetch_page(
+        self, public_key: bytes, endpoint: Endpoint, subject: bytes, cursor: bytes
+    ) -> bytes:
+        """A page of the records under an encoded subject, from where `cursor` says; unverified."""
+        target = f"/p2pfs/v1/records?subject={subject.hex()}&cursor={cursor.hex()}"
+        provider = Provider(public_key, (endpoint,))
+        request = Request("GET", target, _PAGE)
+        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as body:
+            return await body.read()
+
+    async def post_records(self, public_key: bytes, endpoint: Endpoint, batch: bytes) -> int:
+        """Offer an encoded batch of records; how many the peer says it keeps."""
+        provider = Provider(public_key, (endpoint,))
+        request = Request("POST", "/p2pfs/v1/records", _PAGE, batch)
+        async with self._answer(self._records, provider, request, _MAX_COUNT_BYTES) as body:
+            count = await body.read()
+            if not count.isdigit():
+                raise PeerUnavailableError(f"{endpoint} does not say how many records it kept")
+            return int(count)
+
+    def stats(self, public_key: bytes) -> PeerStats:
+        """What talking to a peer has shown of it."""
+        return self._ledger.stats(public_key)
+
+    def peers(self) -> dict[bytes, PeerStats]:
+        """Every peer that was asked for something, by public key."""
+        return self._ledger.all()
+
+    @asynccontextmanager
+    async def _answer(
+        self, pool: Pool, provider: Provider, request: Request, limit: int
+    ) -> AsyncIterator[Body]:
+        """The body of an answer that is what was asked for, at most `limit` bytes long.
+
+        All that is known of the peer from this exchange goes into the ledger.
+        """
+        key = provider.public_key
+        try:
+            async with pool.exchange(provider, request) as (head, body):
+                await _drain_refusal(head, body)
+                _check(head, limit)
+                length = body.remaining
+                started = trio.current_time()
+                yield body
+                self._ledger.received(key, length, trio.current_time() - started)
+        except PeerBusyError:
+            raise
+        except PeerUnavailableError:
+            self._ledger.failed(key)
+            raise
+        except (IntegrityError, MalformedError):
+            self._ledger.lied(key)
+            raise
+
+    async def _matches(self, cid: Cid, block: bytes) -> bool:
+        if len(block) <= _HASHED_AT_ONCE_BYTES:
+            return block_matches(cid, block)
+        return await trio.to_thread.run_sync(block_matches, cid, block, limiter=self._lanes.threads)
+
+
+async def _drain_refusal(head: Head, body: Body) -> None:
+    """Read the few words of another status than 200, so that the connection can be kept."""
+    if head.status != _OK and body.remaining <= _MAX_REFUSAL_BYTES:
+        await body.read()
+
+
+def _check(head: Head, limit: int) -> None:
+    """Raise what another status than 200, or a length that cannot be, means."""
+    if head.status in _NOT_HERE:
+        raise PeerLacksError("the peer does not have it")
+    if head.status in _BUSY:
+        raise PeerBusyError("the peer is busy", head.retry_after)
+    if head.status != _OK:
+        raise PeerUnavailableError(f"the peer answers with status {head.status}")
+    if head.length is None:
+        raise PeerUnavailableError("the peer does not say how long its answer is")
+    if head.length > limit:
+        raise PeerUnavailableError(f"the peer announces {head.length} bytes, at most {limit} fit")

@@ -1,0 +1,61 @@
+"""How much one client may ask of the gateway: groups of addresses, requests in flight, rates.
+
+Pure: time is handed in.  Connections are counted in `streams.http`, which accepts them.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, OrderedDict
+from ipaddress import ip_address, ip_network
+
+_IPV4 = 4
+# What one household or server is given at least; a /64 each would let it count as 256.
+_V6_PREFIX_BITS = 56
+# Buckets of clients that have been quiet are full again, so forgetting them changes nothing.
+_REMEMBERED_GROUPS = 4_096
+
+
+def client_group(ip: str) -> str:
+    """Whose limits a canonical IP shares: an IPv4 address is its own group, IPv6 goes by /56."""
+    if ip_address(ip).version == _IPV4:
+        return ip
+    return str(ip_network(f"{ip}/{_V6_PREFIX_BITS}", strict=False))
+
+
+class InFlight:
+    """Counts what each group has under way at once."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._counts: Counter[str] = Counter()
+
+    def enter(self, group: str) -> bool:
+        """Count one more, unless that would be too many."""
+        if self._counts[group] >= self._most:
+            return False
+        self._counts[group] += 1
+        return True
+
+    def leave(self, group: str) -> None:
+        """One that was counted has ended."""
+        self._counts[group] -= 1
+        if not self._counts[group]:
+            del self._counts[group]
+
+
+class Rate:
+    """So many a second and group, and as many at once after a quiet second."""
+
+    def __init__(self, per_second: float) -> None:
+        self._per_second = per_second
+        self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, as of when
+
+    def take(self, group: str, now: float) -> bool:
+        """Count one more at time `now` (seconds of any clock), unless it comes too soon."""
+        tokens, before = self._buckets.pop(group, (self._per_second, now))
+        tokens = min(self._per_second, tokens + (now - before) * self._per_second)
+        allowed = tokens >= 1
+        self._buckets[group] = (tokens - 1 if allowed else tokens, now)
+        if len(self._buckets) > _REMEMBERED_GROUPS:
+            self._buckets.popitem(last=False)
+        return allowed

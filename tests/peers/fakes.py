@@ -1,0 +1,189 @@
+"""What peers need around them: blocks in a dict, a sink in memory, real TLS ends on loopback."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, closing
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from p2pfs.addresses import Endpoint
+from p2pfs.concurrency import open_nursery
+from p2pfs.content.car import block_prefix, encode_header
+from p2pfs.content.cid import DAG_PB, Cid
+from p2pfs.content.unixfs import FileNode, parse_file
+from p2pfs.content.walk import walk
+from p2pfs.dht.overlay import Provider
+from p2pfs.errors import NotFoundError
+from p2pfs.identity import Identity
+from p2pfs.peers.reach import listen
+from p2pfs.peers.streams.http import serve_asgi
+from p2pfs.peers.streams.tls import TlsStream, server_context
+from p2pfs.store.pieces import Piece, Plan
+from tests.content.dags import Dag
+
+if TYPE_CHECKING:
+    from p2pfs.peers.streams.http import Asgi
+
+Script = Callable[[TlsStream], Awaitable[None]]
+
+
+@lru_cache
+def identity(name: str) -> Identity:
+    return Identity(Ed25519PrivateKey.from_private_bytes(name.encode().ljust(32)))
+
+
+class MemoryBlocks:
+    """`store.blocks.Blocks` over DAGs in memory; `lose` takes a block away in mid-answer."""
+
+    def __init__(self, *dags: Dag) -> None:
+        self.dags = {dag.root: dag for dag in dags}
+        self.blocks = {cid: block for dag in dags for cid, block in dag.blocks.items()}
+        self.lost: set[Cid] = set()
+        self.plans = 0
+
+    def root_size(self, cid: Cid) -> int | None:
+        dag = self.dags.get(cid)
+        return None if dag is None else dag.size
+
+    async def held(self, cid: Cid) -> int | None:
+        block = self.blocks.get(cid) if cid.inline is None else cid.inline
+        return None if block is None else len(block)
+
+    async def read(self, cid: Cid) -> bytes:
+        block = self.blocks.get(cid) if cid.inline is None else cid.inline
+        if block is None or cid in self.lost:
+            raise NotFoundError(f"{cid} is not here")
+        return block
+
+    async def plan(self, root: Cid, start: int = 0, stop: int | None = None) -> Plan:
+        self.plans += 1
+        size = await self.held(root)
+        if size is None:
+            raise NotFoundError(f"{root} is not here")
+        pieces = list(self._pieces(root, start, stop))
+        plan = Plan(root, self.root_size(root) or size, lambda: iter(pieces))
+        plan.section_bytes = sum(len(block_prefix(p.cid, p.size)) + p.size for p in pieces)
+        return plan
+
+    async def read_pieces(self, pieces: Iterable[Piece]) -> AsyncGenerator[bytearray, None]:
+        for piece in pieces:
+            block = await self.read(piece.cid)
+            yield bytearray(block_prefix(piece.cid, len(block)) + block)
+
+    def _pieces(self, root: Cid, start: int, stop: int | None) -> Iterable[Piece]:
+        steps = walk(root, self.root_size(root), start, stop)
+        want = next(steps)
+        try:
+            while True:
+                block = self.blocks[want.cid] if want.cid.inline is None else want.cid.inline
+                if want.cid.inline is None:
+                    yield Piece(want.cid, len(block), root, want.start)
+                is_node = want.cid.codec == DAG_PB
+                want = steps.send(parse_file(want.cid, block) if is_node else None)
+        except StopIteration:
+            return
+
+
+class MemorySink:
+    """A `receiving.Sink` that notes what it is told."""
+
+    def __init__(self, size: int) -> None:
+        self.content = bytearray(size)
+        self.spans: list[tuple[int, int]] = []
+        self.nodes: dict[Cid, bytes] = {}
+        self.landed_bytes = 0
+        self.wait_landed = trio.Event()
+
+    def node(self, cid: Cid) -> FileNode | None:
+        block = self.nodes.get(cid)
+        return None if block is None else parse_file(cid, block)
+
+    def write(self, start: int, data: memoryview) -> None:
+        self.content[start : start + len(data)] = data
+
+    def landed(self, start: int, stop: int) -> None:
+        self.spans.append((start, stop))
+        self.landed_bytes += stop - start
+        self.wait_landed.set()
+
+    async def keep_nodes(self, nodes: Sequence[tuple[Cid, bytes]]) -> None:
+        await trio.lowlevel.checkpoint()
+        self.nodes.update(nodes)
+
+
+def car(dag: Dag, start: int = 0, stop: int | None = None) -> bytes:
+    """The CAR that a right peer sends."""
+    blocks = MemoryBlocks(dag)
+    sections = [
+        block_prefix(piece.cid, piece.size) + dag.blocks[piece.cid]
+        for piece in blocks._pieces(dag.root, start, stop)
+    ]
+    return encode_header(dag.root) + b"".join(sections)
+
+
+@asynccontextmanager
+async def serving(app: Asgi, name: str = "server", *, near: bool = True) -> AsyncIterator[Provider]:
+    """An application behind real TLS."""
+    listening = listen([Endpoint("127.0.0.1", 0)], next_free=False)
+    with closing(listening):
+        async with open_nursery() as nursery:
+            context = server_context(identity(name))
+            nursery.start_soon(serve_asgi, app, listening.tcp, context, lambda _: near)
+            yield provider(listening.port, name)
+            nursery.cancel_scope.cancel()
+
+
+@asynccontextmanager
+async def scripted(script: Script, name: str = "server") -> AsyncIterator[Provider]:
+    """A peer that does whatever the script says on each connection, after the handshake."""
+    listening = listen([Endpoint("127.0.0.1", 0)], next_free=False)
+    context = server_context(identity(name))
+
+    async def converse(raw: trio.SocketStream) -> None:
+        sock = context.wrap_socket(
+            socket.socket(fileno=raw.socket.detach()),
+            server_side=True,
+            do_handshake_on_connect=False,
+        )
+        sock.setblocking(False)
+        stream = TlsStream(sock)
+        try:
+            await stream.do_handshake()
+            await script(stream)
+        except trio.BrokenResourceError:
+            pass  # the client has had enough
+        finally:
+            stream.close()
+
+    with closing(listening):
+        listener = trio.SocketListener(trio.socket.from_stdlib_socket(listening.tcp[0]))
+        async with open_nursery() as nursery:
+            nursery.start_soon(trio.serve_listeners, converse, [listener])
+            yield provider(listening.port, name)
+            nursery.cancel_scope.cancel()
+
+
+def provider(port: int, name: str = "server") -> Provider:
+    return Provider(identity(name).public_key, (Endpoint("127.0.0.1", port),))
+
+
+def answering(answer: bytes) -> Script:
+    """Send these bytes for the first request, then wait for the client to close."""
+
+    async def script(stream: TlsStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(answer)
+        while await stream.receive_some():
+            pass
+
+    return script
+
+
+def http_answer(body: bytes, *headers: str, status: str = "200 OK") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Length: {len(body)}", *headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,204 @@
+"""The gateway as a client sees it that nobody here wrote: httpx over TLS."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+
+import httpx
+import pytest
+import trio
+
+from p2pfs.content.car import CarReader
+from p2pfs.content.cid import Cid, cid_of
+from p2pfs.peers import gateway as gateway_module
+from p2pfs.store.pieces import Piece, Plan
+from tests.content.dags import balanced
+from tests.peers.fakes import MemoryBlocks, car, serving
+from tests.peers.test_client import gateway
+
+CONTENT = bytes(range(256))
+FILE = balanced(CONTENT)
+LEAF = cid_of(0x55, CONTENT[:16])
+TWINS = balanced(bytes(64))  # four times the same leaf
+
+
+@asynccontextmanager
+async def web(*, near: bool = True) -> AsyncIterator[httpx.AsyncClient]:
+    async with serving(gateway(FILE, TWINS, near=near)) as peer:
+        url = f"https://{peer.addresses[0]}"
+        async with httpx.AsyncClient(verify=False, trust_env=False, base_url=url) as client:  # noqa: S501
+            yield client
+
+
+async def test_a_block_comes_raw_with_the_headers_of_the_specification() -> None:
+    async with web() as client:
+        answer = await client.get(f"/ipfs/{LEAF}?format=raw")
+    assert answer.content == CONTENT[:16]
+    assert answer.headers["content-type"] == "application/vnd.ipld.raw"
+    assert answer.headers["etag"] == f'"{LEAF}.raw"'
+    assert answer.headers["x-content-type-options"] == "nosniff"
+    assert "date" in answer.headers
+    assert "server" not in answer.headers
+
+
+async def test_a_head_names_the_length_and_gives_nothing() -> None:
+    async with web() as client:
+        for query, length in (("format=raw", 16), ("format=car", None)):
+            cid = LEAF if length else FILE.root
+            answer = await client.head(f"/ipfs/{cid}?{query}")
+            assert answer.status_code == 200
+            assert int(answer.headers["content-length"]) == length or len(car(FILE))
+            assert answer.content == b""
+
+
+async def test_a_range_of_a_block_is_a_206() -> None:
+    async with web() as client:
+        url = f"/ipfs/{LEAF}?format=raw"
+        answer = await client.get(url, headers={"range": "bytes=4-7"})
+        assert (answer.status_code, answer.content) == (206, CONTENT[4:8])
+        assert answer.headers["content-range"] == "bytes 4-7/16"
+        answer = await client.get(url, headers={"range": "bytes=16-"})
+        assert answer.status_code == 416
+
+
+async def test_a_car_has_exactly_the_length_it_declares() -> None:
+    async with web() as client:
+        for query in ("", "&entity-bytes=0:*", "&entity-bytes=-40:*", "&dag-scope=block"):
+            answer = await client.get(f"/ipfs/{FILE.root}?format=car{query}")
+            assert answer.status_code == 200
+            assert int(answer.headers["content-length"]) == len(answer.content)
+            reader = CarReader()
+            blocks = list(reader.feed(answer.content))
+            reader.close()
+            assert blocks[0][0] == FILE.root
+    assert len(blocks) == 1  # of dag-scope=block
+
+
+async def test_duplicates_are_left_out_when_asked() -> None:
+    async with web() as client:
+        counts = []
+        for dups in "yn":
+            answer = await client.get(f"/ipfs/{TWINS.root}?format=car&dups={dups}")
+            assert answer.headers["content-type"].endswith(f"dups={dups}")
+            cids = [cid for cid, _ in CarReader().feed(answer.content)]
+            counts.append((len(cids), len(set(cids))))
+    assert counts[0][0] > counts[0][1]
+    assert counts[1] == (counts[0][1], counts[0][1])
+
+
+async def test_what_the_client_has_is_not_sent_again() -> None:
+    async with web() as client:
+        for query in ("format=raw", "format=car"):
+            url = f"/ipfs/{LEAF}?{query}"
+            etag = (await client.get(url)).headers["etag"]
+            answer = await client.get(url, headers={"if-none-match": f'"other", {etag}'})
+            assert (answer.status_code, answer.content) == (304, b"")
+
+
+async def test_the_probe_is_answered() -> None:
+    async with web() as client:
+        answer = await client.get("/ipfs/bafkqaaa?format=raw")
+    assert (answer.status_code, answer.content) == (200, b"")
+
+
+@pytest.mark.parametrize(
+    ("method", "url", "status"),
+    [
+        ("GET", f"/ipfs/{cid_of(0x55, b'not here')}?format=raw", 404),
+        ("GET", f"/ipfs/{cid_of(0x55, b'not here')}?format=car", 404),
+        ("GET", "/ipfs/nonsense?format=raw", 400),
+        ("GET", f"/ipfs/{FILE.root}", 406),
+        ("GET", f"/ipfs/{FILE.root}/../../etc/passwd?format=raw", 404),
+        ("GET", f"/ipfs/{FILE.root}/%2e%2e/etc/passwd?format=raw", 501),
+        ("GET", "/", 404),
+        ("GET", "/etc/passwd", 404),
+        ("DELETE", f"/ipfs/{FILE.root}", 405),
+        ("PUT", "/p2pfs/v1/records", 405),
+        ("GET", "/p2pfs/v1/records", 400),
+        ("GET", "/p2pfs/v1/records?subject=zz", 400),
+        ("GET", f"/p2pfs/v1/records?subject={'00' * 10_00}", 400),
+    ],
+)
+async def test_each_wrong_request_has_its_status(method: str, url: str, status: int) -> None:
+    async with web() as client:
+        answer = await client.request(method, url)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/plain")
+
+
+async def test_a_block_lost_before_the_first_byte_is_a_404() -> None:
+    served = gateway(FILE)
+    blocks = served._blocks
+    assert isinstance(blocks, MemoryBlocks)
+    blocks.lost.add(FILE.root)
+    async with (
+        serving(served) as peer,
+        httpx.AsyncClient(verify=False, trust_env=False) as client,  # noqa: S501
+    ):
+        answer = await client.get(f"https://{peer.addresses[0]}/ipfs/{FILE.root}?format=car")
+    assert answer.status_code == 404
+
+
+async def test_a_car_of_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_module, "_MAX_CAR_BYTES", 100)
+    async with web() as client:
+        assert (await client.get(f"/ipfs/{FILE.root}?format=car")).status_code == 400
+        url = f"/ipfs/{FILE.root}?format=car&entity-bytes=0:50"
+        assert (await client.get(url)).status_code == 200
+
+
+async def test_a_stranger_has_so_many_requests_in_flight(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(gateway_module, "_MAX_IN_FLIGHT", 0)
+    async with web(near=False) as client:
+        answer = await client.get(f"/ipfs/{LEAF}?format=raw")
+        assert (answer.status_code, answer.headers["retry-after"]) == (429, "1")
+    async with web(near=True) as client:
+        assert (await client.get(f"/ipfs/{LEAF}?format=raw")).status_code == 200
+
+
+async def test_a_websocket_is_refused() -> None:
+    async with web() as client:
+        upgrade = {
+            "connection": "upgrade",
+            "upgrade": "websocket",
+            "sec-websocket-version": "13",
+            "sec-websocket-key": "dGhlIHNhbXBsZSBub25jZQ==",
+        }
+        assert (await client.get("/relay", headers=upgrade)).status_code == 403
+
+
+async def test_a_client_that_goes_ends_its_answer() -> None:
+    reading = trio.Event()
+    stopped = trio.Event()
+
+    class Endless(MemoryBlocks):
+        async def plan(self, root: Cid, start: int = 0, stop: int | None = None) -> Plan:
+            plan = await super().plan(root, start, stop)
+            plan.section_bytes = 1 << 40
+            return plan
+
+        async def read_pieces(self, pieces: Iterable[Piece]) -> AsyncGenerator[bytearray, None]:
+            del pieces
+            try:
+                while True:
+                    yield bytearray(65_536)
+                    reading.set()
+                    await trio.sleep(0.01)
+            finally:
+                stopped.set()
+
+    served = gateway(FILE)
+    served._blocks = Endless(FILE)  # type: ignore[assignment]
+    async with (
+        serving(served) as peer,
+        httpx.AsyncClient(verify=False, trust_env=False) as client,  # noqa: S501
+    ):
+        url = f"https://{peer.addresses[0]}/ipfs/{FILE.root}?format=car"
+        request = client.build_request("GET", url)
+        answer = await client.send(request, stream=True)
+        with trio.fail_after(5):
+            await reading.wait()
+        await answer.aclose()
+        with trio.fail_after(5):
+            await stopped.wait()

@@ -1,0 +1,39 @@
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pfs.peers.limits import InFlight, Rate, client_group
+
+
+def test_an_ipv6_household_is_one_client() -> None:
+    assert client_group("2a00::1") == client_group("2a00:0:0:ff:1::2")
+    assert client_group("2a00::1") != client_group("2a00:0:0:100::1")
+
+
+def test_each_ipv4_address_is_its_own_client() -> None:
+    assert client_group("192.168.0.1") != client_group("192.168.0.2")
+
+
+def test_so_many_are_in_flight_and_no_more_until_one_leaves() -> None:
+    in_flight = InFlight(2)
+    assert [in_flight.enter("a") for _ in range(3)] == [True, True, False]
+    assert in_flight.enter("b")
+    in_flight.leave("a")
+    assert in_flight.enter("a")
+
+
+def test_after_a_burst_the_rate_holds() -> None:
+    rate = Rate(10)
+    assert sum(rate.take("a", 0.0) for _ in range(50)) == 10
+    assert sum(rate.take("a", 0.5) for _ in range(50)) == 5
+    assert rate.take("b", 0.5)
+
+
+@given(st.lists(st.floats(0, 100), max_size=200))
+def test_a_rate_is_never_exceeded(times: list[float]) -> None:
+    rate = Rate(10)
+    times = sorted(times)
+    taken = [now for now in times if rate.take("a", now)]
+    for index, start in enumerate(taken):
+        assert sum(now < start + 1 for now in taken[index:]) <= 20  # a burst and a second's worth
