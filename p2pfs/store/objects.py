@@ -99,12 +99,20 @@ class Objects:
             self._release(opened)
 
     def cached(self) -> list[CachedObject]:
-        """What the cache holds, as of the last save, the latest used first."""
+        """What the cache holds, the latest used first; an open content before all others."""
+        live = [
+            CachedObject(found.cid, found.size, found.present.total(), int(time.time()))
+            for sizes in self._open.values()
+            for found in sizes.values()
+            if not found.is_share and (found.present or found.size == 0)
+        ]
+        fresh = {found.cid for found in live}
         rows = self._catalog.rows(
             "SELECT cid, size, present_bytes, used FROM objects JOIN roots ON id = root"
             " WHERE present_bytes > 0 OR size = 0 ORDER BY used DESC"
         )
-        return [CachedObject(stored_cid(cid), *rest) for cid, *rest in rows]
+        saved = [CachedObject(stored_cid(cid), *rest) for cid, *rest in rows]
+        return live + [found for found in saved if found.cid not in fresh]
 
     def used_bytes(self) -> int:
         """What the cache holds in all, as of the last save."""

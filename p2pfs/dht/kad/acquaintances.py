@@ -1,0 +1,131 @@
+"""What dealing with an address has taught: its token, its round trip, how long it has been silent.
+
+Nothing here says who is at an address; that takes a proof.  Times are monotonic seconds, handed in.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.kad.tokens import TOKEN_LIFE_SECONDS
+
+if TYPE_CHECKING:
+    from p2pfs.addresses import Endpoint
+
+# What PROTOCOLS §3 allows a round trip: what is faster than the floor is not worth hurrying for,
+# what is slower than the ceiling is not worth waiting for.
+FIRST_TIMEOUT_SECONDS = 0.5
+_LEAST_TIMEOUT_SECONDS = 0.25
+_MOST_TIMEOUT_SECONDS = 1.5
+# RFC 6298's smoothing, as TCP has used it for decades.
+_SMOOTHING = 1 / 8
+_VARIANCE_SMOOTHING = 1 / 4
+_VARIANCES = 4
+# After its first silence an address is left out of lookups for this long, doubled each time: one
+# lost datagram costs little, a dead node is met once a minute.
+_FIRST_SILENCE_SECONDS = 2.0
+_MOST_SILENCE_SECONDS = 60.0
+# About 200 bytes each.
+_REMEMBERED = 4_096
+
+
+@dataclass(slots=True)
+class RoundTrips:
+    """A smoothed round trip and the time-out that follows from it."""
+
+    smoothed: float | None = None
+    variance: float = 0.0
+
+    def measured(self, seconds: float) -> None:
+        """Take one round trip into account."""
+        if self.smoothed is None:
+            self.smoothed, self.variance = seconds, seconds / 2
+            return
+        off = abs(seconds - self.smoothed)
+        self.variance += _VARIANCE_SMOOTHING * (off - self.variance)
+        self.smoothed += _SMOOTHING * (seconds - self.smoothed)
+
+    @property
+    def timeout(self) -> float | None:
+        """How long to wait for an answer; None before the first measurement."""
+        if self.smoothed is None:
+            return None
+        wanted = self.smoothed + _VARIANCES * self.variance
+        return min(_MOST_TIMEOUT_SECONDS, max(_LEAST_TIMEOUT_SECONDS, wanted))
+
+
+@dataclass(slots=True)
+class Acquaintance:
+    """One address."""
+
+    token: bytes | None = None
+    token_until: float = 0.0
+    answered: bool = False
+    silences: int = 0
+    silent_until: float = 0.0
+    round_trips: RoundTrips = field(default_factory=RoundTrips)
+
+
+class Acquaintances:
+    """All addresses met lately; the one not met for longest is forgotten first."""
+
+    def __init__(self) -> None:
+        self._met: OrderedDict[Endpoint, Acquaintance] = OrderedDict()
+        self._everyone = RoundTrips()
+
+    def token(self, address: Endpoint, now: float) -> bytes | None:
+        """The token that the address issued, while it is good."""
+        met = self._met.get(address)
+        return met.token if met is not None and now < met.token_until else None
+
+    def keep_token(self, address: Endpoint, token: bytes, now: float) -> None:
+        """Remember the token that the address issued."""
+        met = self._meet(address)
+        met.token, met.token_until = token, now + TOKEN_LIFE_SECONDS
+
+    def answered(self, address: Endpoint, seconds: float) -> None:
+        """It answered, after so long."""
+        self._meet(address).round_trips.measured(seconds)
+        self._everyone.measured(seconds)
+        self.heard(address)
+
+    def heard(self, address: Endpoint) -> None:
+        """It has shown that it receives what is sent there."""
+        met = self._meet(address)
+        met.answered, met.silences, met.silent_until = True, 0, 0.0
+
+    def kept_silent(self, address: Endpoint, now: float) -> None:
+        """It did not answer in time."""
+        met = self._meet(address)
+        pause = _FIRST_SILENCE_SECONDS * 2.0 ** min(met.silences, 10)
+        met.silences += 1
+        met.silent_until = now + min(_MOST_SILENCE_SECONDS, pause)
+
+    def has_answered(self, address: Endpoint) -> bool:
+        """Whether it ever answered; if not, the budget of first contacts applies."""
+        met = self._met.get(address)
+        return met is not None and met.answered
+
+    def is_silent(self, address: Endpoint, now: float) -> bool:
+        """Whether asking it now would most likely be waiting in vain."""
+        met = self._met.get(address)
+        return met is not None and now < met.silent_until
+
+    def timeout(self, address: Endpoint) -> float:
+        """How long to wait for its answer, 0.25 to 1.5 s."""
+        met = self._met.get(address)
+        own = met.round_trips.timeout if met is not None else None
+        seconds = own or self._everyone.timeout or FIRST_TIMEOUT_SECONDS
+        if own is None:  # strangers may be farther than those met so far
+            seconds = max(seconds, FIRST_TIMEOUT_SECONDS)
+        doublings = met.silences if met is not None else 0
+        return min(_MOST_TIMEOUT_SECONDS, seconds * 2.0 ** min(doublings, 4))
+
+    def _meet(self, address: Endpoint) -> Acquaintance:
+        met = self._met.pop(address, None) or Acquaintance()
+        self._met[address] = met
+        if len(self._met) > _REMEMBERED:
+            self._met.popitem(last=False)
+        return met

@@ -1,0 +1,122 @@
+"""What this node answers to requests.  No sockets: a request and its source in, a reply out."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from p2pfs.dht.kad.wire import (
+    HEADER_BYTES,
+    MAX_MESSAGE_BYTES,
+    MAX_REFERRALS,
+    MESSAGE_ID_BYTES,
+    TOKEN_BYTES,
+    Find,
+    Get,
+    Reply,
+    Request,
+    Store,
+    encode_reply,
+    pack_address,
+    pack_referrals,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pfs.addresses import Endpoint, Neighbourhood
+    from p2pfs.dht.kad.budget import RateLimit
+    from p2pfs.dht.kad.proof import Prover
+    from p2pfs.dht.kad.stores import StoreDesk
+    from p2pfs.dht.kad.table import Table
+    from p2pfs.dht.kad.tokens import Tokens
+    from p2pfs.dht.recordstore import RecordStore
+
+_NO_ID = bytes(MESSAGE_ID_BYTES)
+# What brings a token: whoever sends less than that gets nothing.
+_CHALLENGE_BYTES = len(encode_reply(_NO_ID, Reply(token=bytes(TOKEN_BYTES))))
+# A `get` answers whole records in what its own map and a new token leave, 5 bytes a record's frame.
+_RECORDS_BYTES = MAX_MESSAGE_BYTES - HEADER_BYTES - 48
+_RECORD_FRAME_BYTES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """One node's answers; `greet(key, source)` hears of every asker that may be listed."""
+
+    prover: Prover
+    tokens: Tokens
+    table: Table
+    records: RecordStore
+    desk: StoreDesk
+    neighbourhood: Neighbourhood
+    rate: RateLimit
+    is_welcome: Callable[[Endpoint], bool]
+    greet: Callable[[bytes | None, Endpoint], None]
+    clock: Callable[[], float]
+
+    def answer(self, request: Request, source: Endpoint, length: int) -> Reply | None:
+        """The reply, or None for those who get none."""
+        if not self.is_welcome(source):
+            return None
+        now = self.clock()
+        fresh = self.tokens.issue(source, now)
+        if not self.tokens.holds(request.token, source, now):
+            return Reply(token=fresh) if length >= _CHALLENGE_BYTES else None
+        near = self.neighbourhood.is_near(source.ip)
+        if not near and not self.rate.allows(source.ip, time.monotonic()):
+            return None
+        self.greet(request.sender, source)
+        reply = self._answer(request, source)
+        if request.nonce is not None and request.named is not None:
+            proof = self.prover.prove(request.nonce, source, request.named, now)
+            reply = msgspec.structs.replace(reply, proof=proof, seen=pack_address(source))
+        if request.token != fresh:
+            reply = msgspec.structs.replace(reply, token=fresh)
+        return self._with_referrals(reply, request, source) if isinstance(request, Find) else reply
+
+    def _answer(self, request: Request, source: Endpoint) -> Reply:
+        now = int(self.clock())
+        match request:
+            case Find():
+                return Reply(count=self.records.count(request.key, now))
+            case Get():
+                return self._records(request.key, now)
+            case Store():
+                return Reply(
+                    outcome=self.desk.take(
+                        request.subject, request.value, source.ip, time.monotonic()
+                    )
+                )
+        return Reply()
+
+    def _records(self, key: bytes, now: int) -> Reply:
+        """As many whole records as fit; the rest is read over HTTPS."""
+        page = self.records.page(key, b"", _RECORDS_BYTES, now)
+        values: list[bytes] = []
+        left = _RECORDS_BYTES
+        for record in page.records:
+            left -= len(record.value) + _RECORD_FRAME_BYTES
+            if left < 0:
+                break
+            values.append(record.value)
+        more = self.records.count(key, now) - len(values)
+        return Reply(values=tuple(values), more=max(0, more))
+
+    def _with_referrals(self, reply: Reply, request: Find, source: Endpoint) -> Reply:
+        """As many of the closest contacts as fit, without what is of no use to the asker."""
+        closest = [
+            (contact.public_key, contact.endpoint)
+            for contact in self.table.closest(request.key, MAX_REFERRALS + 1)
+            if contact.endpoint != source and contact.public_key != request.sender
+            if self.neighbourhood.counts(contact.endpoint.ip, source.ip)
+        ][:MAX_REFERRALS]
+        while True:
+            packed_4, packed_6 = pack_referrals(closest)
+            whole = msgspec.structs.replace(reply, referrals_4=packed_4, referrals_6=packed_6)
+            if len(encode_reply(_NO_ID, whole)) <= MAX_MESSAGE_BYTES or not closest:
+                return whole
+            closest.pop()

@@ -1,0 +1,129 @@
+"""Asking one node: the token first, then the question, then the proof if one is needed.
+
+Whom to ask is `lookup`; what is done with an answer, `server`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from p2pfs.dht.kad.errors import SilentError
+from p2pfs.dht.kad.proof import proven
+from p2pfs.dht.kad.wire import NONCE_BYTES, Ping, Store, pack_address
+from p2pfs.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.acquaintances import Acquaintances
+    from p2pfs.dht.kad.budget import FirstContacts
+    from p2pfs.dht.kad.proof import Proven
+    from p2pfs.dht.kad.protocol import Protocol
+    from p2pfs.dht.kad.wire import Reply, Request
+    from p2pfs.network import Network
+
+
+@dataclass(slots=True)
+class _Handshake:
+    """Asking for a token, shared by all who need it; ends when the last of them leaves."""
+
+    task: asyncio.Task[bytes]
+    waiting: int = 0
+
+
+class Asker:
+    """One-to-one conversations, and what they teach about addresses."""
+
+    def __init__(
+        self,
+        protocol: Protocol,
+        network: Network,
+        own_key: bytes,
+        own_port: Callable[[], int],
+        acquaintances: Acquaintances,
+        first_contacts: FirstContacts,
+        is_exempt: Callable[[Endpoint], bool],
+    ) -> None:
+        self._protocol = protocol
+        self._network = network
+        self._own_key = own_key
+        self._own_port = own_port
+        self._acquaintances = acquaintances
+        self._first_contacts = first_contacts
+        self._is_exempt = is_exempt
+        self._handshakes: dict[Endpoint, _Handshake] = {}
+
+    async def ask(self, to: Endpoint, request: Request) -> Reply:
+        """The reply to a request; raises SilentError, MalformedError."""
+        reply = await self._ask_with(await self._token(to), to, request)
+        if reply.is_challenge and reply.token is not None:  # its secret or its clock has changed
+            reply = await self._ask_with(reply.token, to, request)
+            if reply.is_challenge:
+                raise MalformedError("it refuses the token it has just issued")
+        return reply
+
+    async def ask_proof(self, to: Endpoint, request: Request) -> tuple[Reply, Proven]:
+        """The reply, and who gave it; raises SilentError, MalformedError."""
+        request = msgspec.structs.replace(
+            request, nonce=os.urandom(NONCE_BYTES), named=pack_address(to)
+        )
+        reply = await self.ask(to, request)
+        return reply, proven(reply, request, to, self._own_port(), self._network)
+
+    async def knock(self, to: Endpoint) -> Proven:
+        """Who is at an address; raises SilentError, MalformedError."""
+        return (await self.ask_proof(to, Ping()))[1]
+
+    async def _ask_with(self, token: bytes, to: Endpoint, request: Request) -> Reply:
+        # A store has no room to spare, and a find from here has said who asks.
+        sender = None if isinstance(request, Store) else self._own_key
+        request = msgspec.structs.replace(request, token=token, sender=sender)
+        reply = await self._timed(to, request)
+        if reply.token is not None:
+            self._acquaintances.keep_token(to, reply.token, time.monotonic())
+        return reply
+
+    async def _token(self, to: Endpoint) -> bytes:
+        token = self._acquaintances.token(to, time.monotonic())
+        if token is not None:
+            return token
+        handshake = self._handshakes.get(to)
+        if handshake is None:
+            handshake = _Handshake(asyncio.create_task(self._shake_hands(to)))
+            self._handshakes[to] = handshake
+        handshake.waiting += 1
+        try:
+            return await asyncio.shield(handshake.task)
+        finally:
+            handshake.waiting -= 1
+            if not handshake.waiting:
+                self._handshakes.pop(to, None)
+                handshake.task.cancel()
+
+    async def _shake_hands(self, to: Endpoint) -> bytes:
+        stranger = not self._acquaintances.has_answered(to) and not self._is_exempt(to)
+        if stranger and not self._first_contacts.allows(str(to), time.monotonic()):
+            raise SilentError(f"{to} has been asked often enough, and never answered")
+        # The nonce only pads: a request must not be smaller than the token it asks for.
+        reply = await self._timed(to, Ping(nonce=os.urandom(NONCE_BYTES)))
+        if reply.token is None:
+            raise MalformedError("an answer without a token")
+        self._acquaintances.keep_token(to, reply.token, time.monotonic())
+        return reply.token
+
+    async def _timed(self, to: Endpoint, request: Request) -> Reply:
+        started = time.monotonic()
+        try:
+            reply = await self._protocol.call(to, request, self._acquaintances.timeout(to))
+        except SilentError:
+            self._acquaintances.kept_silent(to, time.monotonic())
+            raise
+        self._acquaintances.answered(to, time.monotonic() - started)
+        return reply

@@ -1,0 +1,51 @@
+"""How much one address may make this node do, and how often a silent one is knocked at.
+
+Times are monotonic seconds, handed in.  Every table is bounded: what was not met for longest goes.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+# Beyond this many sources at once the oldest is forgotten, and with it its debt: 64 bytes each.
+_REMEMBERED = 4_096
+# Three datagrams of 120 bytes are no weapon against somebody whose address a liar hands out.
+_FIRST_DATAGRAMS = 3
+_FIRST_WINDOW_SECONDS = 300.0
+
+
+class RateLimit:
+    """A token bucket for each source: `per_second` in the long run, `burst` at once."""
+
+    def __init__(self, per_second: float, burst: int) -> None:
+        self._per_second = per_second
+        self._burst = float(burst)
+        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+
+    def allows(self, source: str, now: float) -> bool:
+        """Whether one more is within the limit; if so it is counted."""
+        left, since = self._left.pop(source, (self._burst, now))
+        left = min(self._burst, left + (now - since) * self._per_second)
+        allowed = left >= 1
+        self._left[source] = (left - 1 if allowed else left, now)
+        if len(self._left) > _REMEMBERED:
+            self._left.popitem(last=False)
+        return allowed
+
+
+class FirstContacts:
+    """Datagrams to addresses that have never answered: three in five minutes each."""
+
+    def __init__(self) -> None:
+        self._sent: OrderedDict[str, list[float]] = OrderedDict()
+
+    def allows(self, address: str, now: float) -> bool:
+        """Whether one more datagram may go there; if so it is counted."""
+        recent = [at for at in self._sent.pop(address, ()) if now - at < _FIRST_WINDOW_SECONDS]
+        allowed = len(recent) < _FIRST_DATAGRAMS
+        if allowed:
+            recent.append(now)
+        self._sent[address] = recent
+        if len(self._sent) > _REMEMBERED:
+            self._sent.popitem(last=False)
+        return allowed

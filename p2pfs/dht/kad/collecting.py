@@ -1,0 +1,127 @@
+"""What all holders say of a subject, joined in trio: datagrams from the island, pages over HTTPS.
+
+Which holders there are is `exchange`'s lookup; what a value means, the caller's `read`.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from functools import partial
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+import trio
+
+from p2pfs.concurrency import open_nursery
+from p2pfs.dht.kad.exchange import Holding
+from p2pfs.dht.recordpages import parse_page
+from p2pfs.errors import MalformedError, P2pfsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable
+    from typing import TypeAlias
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.records import Subject
+
+T = TypeVar("T")
+
+if TYPE_CHECKING:
+    # A page of records over HTTPS: public key, address, encoded subject, cursor (b"" at first).
+    FetchPage: TypeAlias = Callable[[bytes, Endpoint, bytes, bytes], Awaitable[bytes]]
+    # What a value says that the node at this IP told of (None: this node itself); None for what
+    # is true but of no use; raises MalformedError.
+    Read: TypeAlias = Callable[[bytes, str | None], T | None]
+    # Runs the lookup, tells it all holdings, and returns how many nodes answered.
+    Gather: TypeAlias = Callable[[Callable[[Holding], None]], Awaitable[int]]
+
+_LOG = logging.getLogger(__name__)
+
+# 1,000 meta-infos of 1 KiB are five pages of 240 KiB; a holder that never ends is cut off here.
+_MOST_PAGES = 8
+
+
+class Collection(Generic[T]):
+    """One search: hands on what is right, once, as it comes."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        read: Read[T],
+        found: Callable[[T], None],
+        fetch_page: FetchPage,
+    ) -> None:
+        self._subject = subject
+        self._read = read
+        self._found = found
+        self._fetch_page = fetch_page
+        self._seen: set[T] = set()
+
+    async def run(self, gather: Gather) -> int:
+        """Until every holder was heard whole, or given up; how many nodes answered."""
+        # Bounded: a lookup asks at most 120 nodes.
+        send, receive = trio.open_memory_channel[Holding](math.inf)
+        answered: list[int] = []
+
+        def tell(holding: Holding) -> None:
+            try:
+                send.send_nowait(holding)
+            except trio.BrokenResourceError:  # cancelled meanwhile, and nobody listens any more
+                return
+
+        async def ask() -> None:
+            with send:
+                answered.append(await gather(tell))
+
+        async with open_nursery() as nursery, receive:
+            nursery.start_soon(ask)
+            async for holding in receive:
+                self._take(holding)
+                if holding.more and holding.holder is not None:
+                    nursery.start_soon(self._read_pages, holding.holder)
+        return answered[0]
+
+    def _take(self, holding: Holding) -> None:
+        """What came by datagram was verified over there, which is remembered and costs little."""
+        told_by = None if holding.holder is None else holding.holder.endpoint.ip
+        said, _ = self._heard((record.value for record in holding.records), told_by)
+        self._hand_on(said)
+
+    async def _read_pages(self, holder: Contact) -> None:
+        cursor = b""
+        for _ in range(_MOST_PAGES):
+            try:
+                raw = await self._fetch_page(
+                    holder.public_key, holder.https, self._subject.encode(), cursor
+                )
+                page = parse_page(raw)
+            except P2pfsError as error:
+                _LOG.debug("the records at %s cannot be read whole: %s", holder.https, error)
+                return
+            # A page of 500 signatures takes 75 ms to check.
+            said, honest = await trio.to_thread.run_sync(
+                partial(self._heard, page.values, holder.endpoint.ip), abandon_on_cancel=True
+            )
+            self._hand_on(said)
+            if page.next is None or not honest:
+                return
+            cursor = page.next
+
+    def _heard(self, values: Iterable[bytes], told_by: str | None) -> tuple[list[T], bool]:
+        """What the values say up to the first wrong one, and whether there was none."""
+        said: list[T] = []
+        for value in values:
+            try:
+                meant = self._read(value, told_by)
+            except MalformedError:
+                return said, False
+            if meant is not None:
+                said.append(meant)
+        return said, True
+
+    def _hand_on(self, said: Iterable[T]) -> None:
+        for each in said:
+            if each not in self._seen:
+                self._seen.add(each)
+                self._found(each)

@@ -1,0 +1,65 @@
+"""What is known of another node: a hint that somebody gave, or a contact that proved its key.
+
+Values only; where they are kept is `table`, how a proof is made and checked `proof`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pfs.addresses import Endpoint
+
+if TYPE_CHECKING:
+    from p2pfs.network import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """A key that is said to be at a UDP address; its id fits the key, its puzzle is solved."""
+
+    public_key: bytes
+    node_id: bytes
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Contact:
+    """A node that proved its key from this UDP address."""
+
+    public_key: bytes
+    node_id: bytes
+    endpoint: Endpoint
+    https_port: int
+
+    @property
+    def hint(self) -> Hint:
+        return Hint(self.public_key, self.node_id, self.endpoint)
+
+    @property
+    def https(self) -> Endpoint:
+        """Where its records are read and stored in bulk."""
+        return Endpoint(self.endpoint.ip, self.https_port)
+
+
+@dataclass(frozen=True, slots=True)
+class ContactSnapshot:
+    """A contact as `status` shows it; times are UNIX seconds."""
+
+    public_key: bytes
+    endpoint: Endpoint
+    https_port: int
+    last_seen: int
+    answers: bool
+
+
+def hint(network: Network, public_key: bytes, endpoint: Endpoint) -> Hint | None:
+    """A hint whose key counts in the network, or None."""
+    if not network.key_counts(public_key):
+        return None
+    return Hint(public_key, network.node_id(public_key), endpoint)
+
+
+def distance(one: bytes, other: bytes) -> int:
+    """How far two ids are apart: XOR, as `kademlia.node.Node.distance_to`."""
+    return int.from_bytes(one, "big") ^ int.from_bytes(other, "big")

@@ -1,0 +1,155 @@
+"""Records out of the overlay and into it, on the asyncio side: every holder read, every copy made.
+
+Which nodes those are is `server`'s lookup; what does not go by datagram is left to `overlay`,
+which has HTTPS.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.errors import SilentError
+from p2pfs.dht.kad.wire import Get, Outcome, Store
+from p2pfs.dht.records import verified_record
+from p2pfs.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.kad.server import Server
+    from p2pfs.dht.kad.wire import Reply, Request
+    from p2pfs.dht.records import Record, Subject
+
+# Keys of one meta-info that are looked up at once: more would crowd out a reader's lookups.
+_LOOKUPS_AT_ONCE = 8
+# Under what the store files the node's own records.
+_OWN_IP = "127.0.0.1"
+_HELD = (Outcome.STORED, Outcome.KEPT_NEWER)
+_BUSY = Outcome.BUSY
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What one holder answered: verified records, and how many it could not send in a datagram."""
+
+    holder: Contact | None  # None: this node itself
+    records: tuple[Record, ...]
+    more: int
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """How many other nodes hold a record now, and which want theirs by HTTPS, in bulk."""
+
+    subject: Subject
+    value: bytes
+    copies: int
+    to_post: tuple[Contact, ...]
+
+
+async def gather(server: Server, subject: Subject, found: Callable[[Holding], None]) -> int:
+    """Every holder's records of a subject, as they come; how many other nodes answered."""
+
+    async def read(contact: Contact, reply: Reply) -> None:
+        if reply.count:
+            found(await _read(server, subject, contact))
+
+    own = server.settings.records.rows(subject.key, server.now())
+    found(Holding(None, tuple(own), 0))
+    lookup = await server.lookup(subject.key, read)
+    return len(lookup.closest())
+
+
+async def place_all(
+    server: Server, subjects: Sequence[Subject], make: Callable[[], bytes | None]
+) -> list[Placement]:
+    """Store one value under each subject, at as many nodes as the subject's rules say."""
+    at_once = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
+
+    async def one(subject: Subject) -> Placement:
+        async with at_once:
+            return await _place(server, subject, make)
+
+    tasks = [asyncio.create_task(one(subject)) for subject in subjects]
+    try:
+        return list(await asyncio.gather(*tasks))
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def accept(server: Server, records: Sequence[tuple[Subject, bytes]], source_ip: str) -> int:
+    """Take in a batch that came over HTTPS; how many records are held after it."""
+    kept = 0
+    for subject, value in records:
+        try:
+            kept += server.desk.take_checked(subject, value, source_ip) in _HELD
+        except MalformedError:
+            continue
+        await asyncio.sleep(0)  # each costs a signature's check: datagrams go in between
+    return kept
+
+
+async def _place(server: Server, subject: Subject, make: Callable[[], bytes | None]) -> Placement:
+    """`make` is asked after the lookup, which may have taught this node its own addresses."""
+    lookup = await server.lookup(subject.key)
+    value = make()
+    if value is None:
+        return Placement(subject, b"", 0, ())
+    targets = lookup.closest(subject.rules.copies)
+    _keep_own(server, subject, value, targets)
+    outcomes = await asyncio.gather(
+        *(_store(server, contact, subject, value) for contact in targets)
+    )
+    copies = sum(outcome in _HELD for outcome in outcomes)
+    busy = (each for each, outcome in zip(targets, outcomes, strict=True) if outcome is _BUSY)
+    return Placement(subject, value, copies, tuple(busy))
+
+
+async def _read(server: Server, subject: Subject, contact: Contact) -> Holding:
+    """What fits a datagram; nothing of a holder that answers with a wrong record."""
+    try:
+        reply = await _ask_twice(server, contact, Get(key=subject.key))
+        records = tuple(
+            verified_record(subject, value, server.settings.network, server.now())
+            for value in reply.values or ()
+        )
+    except (SilentError, MalformedError):
+        return Holding(contact, (), 0)
+    return Holding(contact, records, reply.more)
+
+
+async def _store(
+    server: Server, contact: Contact, subject: Subject, value: bytes
+) -> Outcome | None:
+    """What the contact says became of it; None if it says nothing."""
+    request = Store(subject=subject.encode(), value=value)
+    try:
+        return (await _ask_twice(server, contact, request)).outcome
+    except (SilentError, MalformedError):
+        return None
+
+
+async def _ask_twice(server: Server, contact: Contact, request: Request) -> Reply:
+    """It has just answered: one datagram in a hundred is lost on a bad link, two in a row rarely.
+
+    Raises SilentError, MalformedError.
+    """
+    try:
+        return await server.asker.ask(contact.endpoint, request)
+    except SilentError:
+        return await server.asker.ask(contact.endpoint, request)
+
+
+def _keep_own(server: Server, subject: Subject, value: bytes, targets: Sequence[Contact]) -> None:
+    """Keep a copy here too, if this node is as close as those that get one."""
+    own = distance(server.own_id, subject.key)
+    farthest = max((distance(each.node_id, subject.key) for each in targets), default=0)
+    if len(targets) < subject.rules.copies or own < farthest:
+        record = verified_record(subject, value, server.settings.network, server.now())
+        server.settings.records.put(record, _OWN_IP, server.now())

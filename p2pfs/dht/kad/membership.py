@@ -1,0 +1,216 @@
+"""How a node joins the overlay and stays in it: knocking, greeting, refreshing, remembering.
+
+Lookups and records are `server`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import time
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.kad.budget import RateLimit
+from p2pfs.dht.kad.contacts import hint
+from p2pfs.dht.kad.table import BUCKETS
+from p2pfs.dht.kad.wire import pack_address, parse_address
+from p2pfs.errors import MalformedError
+from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.server import Server
+
+_LOG = logging.getLogger(__name__)
+
+# The look at who is to be knocked at, or asked again.
+_TICK_SECONDS = 0.5
+# One small datagram to an address that may be nobody's (PROTOCOLS §3); on loopback and the own
+# subnet no such limit applies, and nodes there are often started together.
+_KNOCK_SECONDS = 5.0
+_KNOCK_NEAR_SECONDS = 1.0
+# A peer that is well, and for which the table has no room.
+_KNOCK_AGAIN_SECONDS = 600.0
+# What a liar's flood of "I am here" can make this node do at once, and for one IP.
+_MOST_GREETINGS = 32
+_GREETINGS_A_SECOND, _GREETINGS_AT_ONCE = 1, 10
+# A small network is looked at often: a node that has just come matters to all the others.
+_SELF_LOOKUP_SECONDS = 600.0
+_SELF_LOOKUP_SMALL_SECONDS = 30.0
+_SMALL = 20
+# Buckets that no lookup went through for an hour (the paper, section 2.3).
+_STALE_SECONDS = 3_600.0
+_SAVE_SECONDS = 60.0
+_EXPIRE_SECONDS = 600.0
+_MOST_SAVED = 200
+
+
+class Membership:
+    """The loops of one node, and the tasks they start; all end with `run`."""
+
+    def __init__(self, server: Server, peers: Iterable[Endpoint], saved: Iterable[bytes]) -> None:
+        self._server = server
+        self._peers = tuple(peers)
+        self._saved = tuple(saved_addresses(saved))
+        self._knocked: dict[Endpoint, float] = {}
+        self._busy: dict[Endpoint, asyncio.Task[None]] = {}
+        self._greetings = RateLimit(_GREETINGS_A_SECOND, _GREETINGS_AT_ONCE)
+        self._joined = asyncio.Event()
+        self._settled = asyncio.Event()
+
+    def may_knock_again(self, address: Endpoint) -> bool:
+        """Whether the user, or the last run, named an address that never answered in this one."""
+        return address in self._peers or address in self._saved
+
+    def add_peer(self, address: Endpoint) -> None:
+        """Knock at an address, as if it had been named at the start."""
+        self._peers = (*self._peers, address)
+
+    async def run(self) -> None:
+        """Until cancelled; leaves no task behind, and saves the contacts."""
+        try:
+            async with asyncio.TaskGroup() as loops:
+                loops.create_task(self._settle())
+                loops.create_task(self._each(_TICK_SECONDS, self._look_around))
+                loops.create_task(self._refresh())
+                loops.create_task(self._each(_SAVE_SECONDS, self._save))
+                loops.create_task(self._each(_EXPIRE_SECONDS, self._expire))
+        finally:
+            busy = list(self._busy.values())
+            for task in busy:
+                task.cancel()
+            await asyncio.gather(*busy, return_exceptions=True)
+            self._save()
+
+    async def wait_settled(self) -> None:
+        """Until whoever was named at the start has answered, or has not."""
+        await self._settled.wait()
+
+    def greet(self, public_key: bytes | None, source: Endpoint) -> None:
+        """Somebody asks and says who it is: have it proven, if it could be of use."""
+        server = self._server
+        if public_key is None or source in self._busy:
+            return
+        found = hint(server.settings.network, public_key, source)
+        if found is None:
+            return
+        if server.table.knows(found):
+            server.table.answered(source, server.now())
+            return
+        if not server.table.would_admit(found) or len(self._busy) >= _MOST_GREETINGS:
+            return
+        near = server.settings.neighbourhood.is_near(source.ip)
+        if near or self._greetings.allows(source.ip, time.monotonic()):
+            self._start(source)
+
+    async def _settle(self) -> None:
+        try:
+            self._look_around()
+            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+            if len(self._server.table):
+                await self._server.lookup(self._server.own_id)
+        finally:
+            self._settled.set()
+
+    def _look_around(self) -> None:
+        """Knock at whoever is due, and at those contacts that failed."""
+        now = time.monotonic()
+        for address in self._due(now):
+            self._knocked[address] = now
+            self._start(address)
+        for contact in self._server.table.suspects(self._server.now()):
+            self._start(contact.endpoint)
+
+    def _due(self, now: float) -> list[Endpoint]:
+        """The user's peers while they do not answer, all known ones while nobody does."""
+        table = self._server.table
+        wanted = self._peers if table.answering() else self._peers + self._saved
+        return [
+            address
+            for address in dict.fromkeys(wanted)
+            if not table.answers(address)
+            and now - self._knocked.get(address, -1e9) >= self._pause(address)
+        ]
+
+    def _pause(self, address: Endpoint) -> float:
+        near = self._server.settings.neighbourhood.is_near(address.ip)
+        return _KNOCK_NEAR_SECONDS if near else _KNOCK_SECONDS
+
+    def _start(self, address: Endpoint) -> None:
+        if address not in self._busy:
+            task = asyncio.create_task(self._verify(address))
+            self._busy[address] = task
+            task.add_done_callback(lambda _: self._busy.pop(address, None))
+
+    async def _verify(self, address: Endpoint) -> None:
+        table = self._server.table
+        alone = not len(table)
+        proven = await self._server.verify(address)
+        if alone and len(table):
+            self._joined.set()
+        if proven and table.at(address) is None:  # a full table has no room for it
+            self._knocked[address] = time.monotonic() + _KNOCK_AGAIN_SECONDS
+
+    async def _refresh(self) -> None:
+        """Look for the own id after the first contact and every so often, and in old buckets."""
+        while True:
+            small = len(self._server.table) < _SMALL
+            pause = _SELF_LOOKUP_SMALL_SECONDS if small else _SELF_LOOKUP_SECONDS
+            try:
+                async with asyncio.timeout(pause):
+                    await self._joined.wait()
+            except TimeoutError:
+                pass
+            self._joined.clear()
+            try:
+                await self._look_up_old_buckets()
+            except Exception:  # noqa: BLE001 the edge: the node must not stop looking around
+                _LOG.exception("in the overlay")
+
+    async def _look_up_old_buckets(self) -> None:
+        await self._server.lookup(self._server.own_id)
+        before = self._server.now() - _STALE_SECONDS
+        for bucket in self._server.table.stale_buckets(before)[:_SMALL]:
+            await self._server.lookup(random_id(self._server.own_id, bucket))
+
+    async def _each(self, seconds: float, act: Callable[[], None]) -> None:
+        while True:
+            try:
+                act()
+            except Exception:  # noqa: BLE001 the edge: a full disk now need not be one in a minute
+                _LOG.exception("in the overlay")
+            await asyncio.sleep(seconds)
+
+    def _save(self) -> None:
+        """For the next run, and for this one if it loses them all."""
+        contacts = sorted(self._server.table.snapshot(), key=lambda each: -each.last_seen)
+        if contacts:
+            addresses = [each.endpoint for each in contacts if each.answers]
+            self._saved = tuple(dict.fromkeys([*addresses, *self._saved]))[:_MOST_SAVED]
+            self._server.settings.records.keep_contacts(
+                (each.public_key + pack_address(each.endpoint), each.last_seen)
+                for each in contacts[:_MOST_SAVED]
+            )
+
+    def _expire(self) -> None:
+        self._server.settings.records.expire(self._server.now())
+
+
+def saved_addresses(saved: Iterable[bytes]) -> Iterable[Endpoint]:
+    """The addresses in what `_save` wrote; what cannot be read is left out."""
+    for raw in saved:
+        try:
+            yield parse_address(raw[PUBLIC_KEY_BYTES:])
+        except MalformedError:
+            continue
+
+
+def random_id(own_id: bytes, bucket: int) -> bytes:
+    """An id that falls into a bucket: the own one with that bit flipped, random after it."""
+    below = BUCKETS - 1 - bucket
+    flipped = int.from_bytes(own_id, "big") ^ (1 << below)
+    noise = random.getrandbits(below) if below else 0
+    return (flipped ^ noise).to_bytes(NODE_ID_BYTES, "big")

@@ -1,0 +1,78 @@
+"""Proofs that a key is at an address: made for an asker's nonce, checked by the asker.
+
+No sockets here; the bytes a proof covers are in `wire`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pfs.addresses import endpoint
+from p2pfs.dht.kad.contacts import Contact
+from p2pfs.dht.kad.wire import Proof, Reply, pack_address, parse_address, proof_body
+from p2pfs.errors import MalformedError
+from p2pfs.network import SIGNATURE_BYTES
+
+if TYPE_CHECKING:
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.wire import Request
+    from p2pfs.identity import Identity
+    from p2pfs.network import Network
+
+_DOMAIN = "p2pfs-proof-1"
+
+
+@dataclass(frozen=True, slots=True)
+class Proven:
+    """What a checked proof says: who is there, and where it sees the asker."""
+
+    contact: Contact
+    seen: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Prover:
+    """The own side: its key, and the ports it is reached at."""
+
+    identity: Identity
+    network: Network
+    udp_port: int
+    https_port: int
+
+    def prove(self, nonce: bytes, asker: Endpoint, asked: bytes, now: float) -> Proof:
+        """A proof for a request that came from `asker` and says it was sent to `asked`."""
+        unsigned = Proof(
+            self.identity.public_key,
+            bytes(SIGNATURE_BYTES),
+            int(now),
+            self.udp_port,
+            self.https_port,
+        )
+        body = proof_body(nonce, pack_address(asker), asked, unsigned)
+        signature = self.network.sign(self.identity.private_key, _DOMAIN, body)
+        return Proof(
+            unsigned.public_key, signature, unsigned.time, unsigned.udp_port, unsigned.https_port
+        )
+
+
+def proven(
+    reply: Reply, request: Request, asked: Endpoint, own_port: int, network: Network
+) -> Proven:
+    """Who answered a request that carried a nonce; raises MalformedError.
+
+    `asked` is where the request was sent and the reply came from: a signature over another address
+    was made for somebody else and passed on.  So was one whose maker saw the request come from
+    there, at another port than the own one.
+    """
+    if reply.proof is None or reply.seen is None or request.nonce is None:
+        raise MalformedError("the answer proves nothing")
+    proof = reply.proof
+    body = proof_body(request.nonce, reply.seen, pack_address(asked), proof)
+    network.verify(proof.public_key, _DOMAIN, body, proof.signature)
+    seen = parse_address(reply.seen)
+    if seen.ip == asked.ip and (seen.port != own_port or seen == asked):
+        raise MalformedError("the proof was made for somebody at the same address")
+    https = endpoint(asked.ip, proof.https_port)
+    contact = Contact(proof.public_key, network.node_id(proof.public_key), asked, https.port)
+    return Proven(contact, seen)

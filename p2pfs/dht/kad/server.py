@@ -1,0 +1,260 @@
+"""One node inside its asyncio thread: what it is made of, its lookups, and whom it meets.
+
+Nothing here knows trio or HTTPS; `overlay` is the other side.  How a node joins and stays is
+`membership`, how records get in and out `exchange`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass
+from ipaddress import ip_address
+from typing import TYPE_CHECKING
+
+from kademlia.network import Server as KademliaServer
+
+from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.acquaintances import Acquaintances
+from p2pfs.dht.kad.answers import Answers
+from p2pfs.dht.kad.asking import Asker
+from p2pfs.dht.kad.budget import FirstContacts, RateLimit
+from p2pfs.dht.kad.contacts import hint
+from p2pfs.dht.kad.crawl import crawl
+from p2pfs.dht.kad.errors import SilentError
+from p2pfs.dht.kad.lookup import Lookup
+from p2pfs.dht.kad.observed import Observed
+from p2pfs.dht.kad.proof import Prover
+from p2pfs.dht.kad.protocol import Protocol
+from p2pfs.dht.kad.sockets import Sockets
+from p2pfs.dht.kad.stores import Spread, StoreDesk
+from p2pfs.dht.kad.table import K, Table
+from p2pfs.dht.kad.tokens import Tokens
+from p2pfs.dht.kad.wire import Find, parse_referrals
+from p2pfs.errors import MalformedError
+
+if TYPE_CHECKING:
+    import socket
+    from collections.abc import Callable, Coroutine, Sequence
+    from typing import Any
+
+    from p2pfs.addresses import Neighbourhood
+    from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, Hint
+    from p2pfs.dht.kad.proof import Proven
+    from p2pfs.dht.kad.wire import Reply
+    from p2pfs.dht.recordstore import RecordStore
+    from p2pfs.identity import Identity
+    from p2pfs.network import Network
+
+    _FollowUp = Callable[[Contact, Reply], Coroutine[Any, Any, None]]
+
+# Requests of one IP beyond the near scopes: a lookup is two a node, a publish of 25 keys some 50.
+_REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 100, 1_000
+# Each costs a signature's check and a write, 0.3 ms: twenty files at once, then two a second.
+_STORES_A_SECOND, _STORES_AT_ONCE = 50, 500
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What a node is told before it starts."""
+
+    identity: Identity
+    network: Network
+    neighbourhood: Neighbourhood
+    https_port: int
+    records: RecordStore
+    peers: tuple[Endpoint, ...]
+    clock: Callable[[], float] = time.time
+
+
+class Server(KademliaServer):
+    """The parts of a node, and what they do together."""
+
+    protocol_class = Protocol
+    protocol: Protocol
+
+    def __init__(self, settings: Settings, secret: bytes) -> None:
+        own_id = settings.network.node_id(settings.identity.public_key)
+        super().__init__(ksize=K, node_id=own_id, storage=settings.records)  # type: ignore[no-untyped-call]  # kademlia
+        is_near = settings.neighbourhood.is_near
+        self.settings = settings
+        self.own_key = settings.identity.public_key
+        self.own_id = own_id
+        self.table = Table(own_id, is_near)
+        self.observed = Observed(is_near)
+        self.acquaintances = Acquaintances()
+        self.sockets = Sockets()
+        self.spread = Spread()
+        self.desk = StoreDesk(
+            own_id,
+            settings.network,
+            settings.neighbourhood,
+            settings.records,
+            self.spread,
+            RateLimit(_STORES_A_SECOND, _STORES_AT_ONCE),
+            settings.clock,
+        )
+        self.protocol = self._create_protocol()  # type: ignore[no-untyped-call]  # kademlia
+        self.asker = Asker(
+            self.protocol,
+            settings.network,
+            self.own_key,
+            lambda: self._udp_port,
+            self.acquaintances,
+            FirstContacts(),
+            lambda address: is_near(address.ip) or self.may_knock_again(address),
+        )
+        self._tokens = Tokens(secret)
+        self._udp_port = 0  # until it is open
+        # Two questions that `membership` answers once it lives.
+        self.greet: Callable[[bytes | None, Endpoint], None] = lambda _key, _source: None
+        self.may_knock_again: Callable[[Endpoint], bool] = lambda _address: False
+        self._snapshot_due = False
+        # Replaced whole, never changed, so any thread may read them.
+        self.contacts_snapshot: tuple[ContactSnapshot, ...] = ()
+        self.observed_snapshot: tuple[Endpoint, ...] = ()
+
+    async def open(self, sockets: Sequence[socket.socket]) -> None:
+        """Listen on bound sockets and answer."""
+        self.transport = self.sockets
+        self.protocol.router = self.table  # type: ignore[assignment]  # ours has their place
+        self.protocol.connection_made(self.sockets)
+        self._udp_port = sockets[0].getsockname()[1]
+        self.protocol.answer = self._answers().answer
+        await self.sockets.open(sockets, self.protocol.datagram_received)
+
+    def stop(self) -> None:
+        """Close the sockets."""
+        self.sockets.close()
+
+    def now(self) -> int:
+        """UNIX seconds, as records and proofs count them."""
+        return int(self.settings.clock())
+
+    async def lookup(self, key: bytes, follow_up: _FollowUp | None = None) -> Lookup:
+        """The closest nodes to a key; `follow_up` runs beside it for every answer that counts."""
+        lookup = Lookup(key, self.own_key, self.settings.neighbourhood.is_near)
+        lookup.add(contact.hint for contact in self.table.closest(key))
+        self.table.touch(key, self.now())
+        following: list[asyncio.Task[None]] = []
+
+        async def ask(candidate: Hint) -> None:
+            answer = await self._find(lookup, candidate)
+            if answer is not None and follow_up is not None:
+                following.append(asyncio.create_task(follow_up(*answer)))
+
+        try:
+            await crawl(lookup, ask)
+            await asyncio.gather(*following)
+        finally:
+            for task in following:
+                task.cancel()
+            await asyncio.gather(*following, return_exceptions=True)
+        self.spread.found(key, lookup.closest())
+        return lookup
+
+    async def verify(self, address: Endpoint) -> bool:
+        """Whether another node proves itself at an address, which is told to the table."""
+        try:
+            proven = await self.asker.knock(address)
+        except (SilentError, MalformedError):
+            self._failed(address)
+            return False
+        self._met(proven)
+        return proven.contact.public_key != self.own_key
+
+    def own_addresses(self) -> tuple[Endpoint, ...]:
+        """Where others may reach this node by HTTPS: as they see it, and as it is bound."""
+        bound = [ip for ip in self.sockets.ips if not ip_address(ip).is_unspecified]
+        seen = [address.ip for address in self.observed_snapshot]
+        return tuple(Endpoint(ip, self.settings.https_port) for ip in dict.fromkeys(seen + bound))
+
+    async def _find(self, lookup: Lookup, candidate: Hint) -> tuple[Contact, Reply] | None:
+        """Ask one candidate and tell the lookup; the answer, if it counts."""
+        if self.acquaintances.is_silent(candidate.endpoint, time.monotonic()):
+            lookup.failed(candidate)
+            return None
+        try:
+            contact, reply = await self._ask_candidate(lookup.key, candidate)
+            hints = self._hints(parse_referrals(reply), candidate.endpoint.ip)
+        except (SilentError, MalformedError):
+            self._failed(candidate.endpoint)
+            lookup.failed(candidate)
+            return None
+        lookup.answered(candidate, contact)
+        lookup.add(hints, contact.public_key)
+        return contact, reply
+
+    async def _ask_candidate(self, key: bytes, candidate: Hint) -> tuple[Contact, Reply]:
+        """A proof is asked of those that have not given one; raises SilentError, MalformedError."""
+        address = candidate.endpoint
+        known = self.table.get(candidate.public_key)
+        if known is not None and self.table.trusts(candidate, self.now()):
+            reply = await self.asker.ask(address, Find(key=key))
+            self.table.answered(address, self.now())
+            return known, reply
+        reply, proven = await self.asker.ask_proof(address, Find(key=key))
+        self._met(proven)
+        if proven.contact.public_key == self.own_key:
+            raise MalformedError("that is this node itself")
+        return proven.contact, reply
+
+    def _hints(self, referrals: list[tuple[bytes, Endpoint]], told_by: str) -> list[Hint]:
+        """The referrals that count: puzzle solved, an address that the teller may name."""
+        counts = self.settings.neighbourhood.counts
+        hints = (
+            hint(self.settings.network, key, address)
+            for key, address in referrals
+            if counts(address.ip, told_by) and self.sockets.reaches(address)
+        )
+        return [each for each in hints if each is not None]
+
+    def _met(self, proven: Proven) -> None:
+        contact, seen = proven.contact, proven.seen
+        if contact.public_key == self.own_key:
+            return
+        self.table.admit(contact, self.now())
+        if self.settings.neighbourhood.counts(seen.ip, contact.endpoint.ip):
+            self.observed.says(contact.public_key, contact.endpoint, seen)
+        self._renew_snapshots()
+
+    def _failed(self, address: Endpoint) -> None:
+        self.table.failed(address, self.now())
+        self._renew_snapshots()
+
+    def _renew_snapshots(self) -> None:
+        """Once for all changes of this turn of the loop."""
+
+        def renew() -> None:
+            self._snapshot_due = False
+            self.contacts_snapshot = self.table.snapshot()
+            self.observed_snapshot = self.observed.addresses()
+
+        if not self._snapshot_due:
+            self._snapshot_due = True
+            asyncio.get_running_loop().call_soon(renew)
+
+    def _answers(self) -> Answers:
+        settings = self.settings
+        return Answers(
+            prover=Prover(settings.identity, settings.network, self._udp_port, settings.https_port),
+            tokens=self._tokens,
+            table=self.table,
+            records=settings.records,
+            desk=self.desk,
+            neighbourhood=settings.neighbourhood,
+            rate=RateLimit(_REQUESTS_A_SECOND, _REQUESTS_AT_ONCE),
+            is_welcome=self._is_welcome,
+            greet=self._greet,
+            clock=settings.clock,
+        )
+
+    def _is_welcome(self, source: Endpoint) -> bool:
+        """Whether a source may ask at all: its own scope counts, or the user named it."""
+        named = any(peer.ip == source.ip for peer in self.settings.peers)
+        return named or self.settings.neighbourhood.counts(source.ip, source.ip)
+
+    def _greet(self, public_key: bytes | None, source: Endpoint) -> None:
+        """A source with a valid token asks something, so it receives what is sent there."""
+        self.acquaintances.heard(source)
+        self.greet(public_key, source)

@@ -1,0 +1,115 @@
+"""The UDP sockets of a node as the one transport that `rpcudp` expects.
+
+Which socket a datagram leaves from is decided here, and nothing about what is in it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from p2pfs.addresses import Scope, canonical_ip, endpoint, scope
+from p2pfs.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from p2pfs.addresses import Endpoint
+
+# Sources whose socket is remembered, so that an answer leaves from where the question came in.
+_REMEMBERED = 4_096
+
+
+@dataclass(frozen=True, slots=True)
+class _Bound:
+    transport: asyncio.DatagramTransport
+    family: int
+    ip: str
+
+
+class _Receiver(asyncio.DatagramProtocol):
+    """One socket's end: cleans the source address and hands over."""
+
+    def __init__(self, deliver: Callable[[bytes, Endpoint, _Receiver], None]) -> None:
+        self._deliver = deliver
+        self.bound: _Bound | None = None
+
+    def datagram_received(self, data: bytes, addr: tuple[str | Any, int]) -> None:
+        try:
+            source = endpoint(addr[0], addr[1])
+        except MalformedError:  # a port no peer may use
+            return
+        self._deliver(data, source, self)
+
+    def error_received(self, _exc: Exception) -> None:
+        """ICMP errors and full buffers: whoever waits for an answer will see that none comes."""
+
+
+class Sockets:
+    """Several bound sockets, sending from the one that fits."""
+
+    def __init__(self) -> None:
+        self._bound: list[_Bound] = []
+        self._via: OrderedDict[Endpoint, _Bound] = OrderedDict()
+
+    async def open(
+        self, socks: Iterable[socket.socket], received: Callable[[bytes, Endpoint], None]
+    ) -> None:
+        """Listen on sockets that are bound already; `received(datagram, source)` gets it all."""
+
+        def deliver(data: bytes, source: Endpoint, receiver: _Receiver) -> None:
+            if receiver.bound is not None:
+                self._remember(source, receiver.bound)
+            received(data, source)
+
+        loop = asyncio.get_running_loop()
+        for sock in socks:
+            transport, receiver = await loop.create_datagram_endpoint(
+                lambda: _Receiver(deliver), sock=sock
+            )
+            ip = canonical_ip(sock.getsockname()[0])
+            receiver.bound = _Bound(transport, sock.family, ip)
+            self._bound.append(receiver.bound)
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """The addresses bound to, wildcards as they are."""
+        return tuple(bound.ip for bound in self._bound)
+
+    def reaches(self, address: Endpoint) -> bool:
+        """Whether there is a socket of the address's family."""
+        return self._choose(address) is not None
+
+    def sendto(self, data: bytes, address: Endpoint) -> None:
+        """Send, if there is a socket for it; like any datagram it may be lost."""
+        bound = self._via.get(address) or self._choose(address)
+        if bound is not None and not bound.transport.is_closing():
+            bound.transport.sendto(data, (address.ip, address.port))
+
+    def close(self) -> None:
+        """Close every socket."""
+        for bound in self._bound:
+            bound.transport.close()
+
+    def _choose(self, address: Endpoint) -> _Bound | None:
+        family = socket.AF_INET6 if ":" in address.ip else socket.AF_INET
+        fitting = [bound for bound in self._bound if bound.family == family]
+        wildcard = [bound for bound in fitting if bound.ip in ("0.0.0.0", "::")]  # noqa: S104 compared, not bound
+        same_scope = [
+            bound for bound in fitting if _is_loopback(bound.ip) == _is_loopback(address.ip)
+        ]
+        chosen = wildcard or same_scope or fitting
+        return chosen[0] if chosen else None
+
+    def _remember(self, source: Endpoint, bound: _Bound) -> None:
+        self._via[source] = bound
+        self._via.move_to_end(source)
+        if len(self._via) > _REMEMBERED:
+            self._via.popitem(last=False)
+
+
+def _is_loopback(ip: str) -> bool:
+    return scope(ip) is Scope.LOOPBACK

@@ -1,0 +1,93 @@
+"""Whether a record that somebody brings is kept: the checks of PROTOCOLS §3, in their order.
+
+Where records lie is `recordstore`; whether the source has a token was seen before.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import deque
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.table import K
+from p2pfs.dht.kad.wire import Outcome
+from p2pfs.dht.records import ProviderRecord, parse_subject, record_of, verified
+from p2pfs.dht.recordstore import Stored
+from p2pfs.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from p2pfs.addresses import Neighbourhood
+    from p2pfs.dht.kad.budget import RateLimit
+    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.records import Subject
+    from p2pfs.dht.recordstore import RecordStore
+    from p2pfs.network import Network
+
+# A median over fewer would move with every lookup, over more would not notice growth.
+_LOOKUPS_REMEMBERED = 64
+# Distances scatter, and views differ: four times the expected one refuses nobody honest.
+_CLOSE_ENOUGH = 4
+
+_OUTCOMES = {
+    Stored.STORED: Outcome.STORED,
+    Stored.KEPT_NEWER: Outcome.KEPT_NEWER,
+    Stored.FULL: Outcome.FULL,
+}
+
+
+class Spread:
+    """How far the k-th closest node is from a key, from what the last lookups found."""
+
+    def __init__(self) -> None:
+        self._kth: deque[int] = deque(maxlen=_LOOKUPS_REMEMBERED)
+
+    def found(self, key: bytes, closest: Sequence[Contact]) -> None:
+        """Learn from a lookup that ended; fewer than k nodes mean that all of them were found."""
+        if len(closest) >= K:
+            self._kth.append(distance(closest[K - 1].node_id, key))
+        else:
+            self._kth.clear()
+
+    def is_close(self, own_id: bytes, key: bytes) -> bool:
+        """Whether a record under a key belongs here; all do in a network of fewer than k nodes."""
+        if not self._kth:
+            return True
+        return distance(own_id, key) <= _CLOSE_ENOUGH * statistics.median(self._kth)
+
+
+@dataclass(frozen=True, slots=True)
+class StoreDesk:
+    """Takes records in, from datagrams and from batches alike."""
+
+    own_id: bytes
+    network: Network
+    neighbourhood: Neighbourhood
+    records: RecordStore
+    spread: Spread
+    rate: RateLimit
+    clock: Callable[[], float]
+
+    def take(self, subject: bytes, value: bytes, source_ip: str, monotonic: float) -> Outcome:
+        """One record out of a datagram, whose reader has seen to the sizes."""
+        if not self.neighbourhood.is_near(source_ip) and not self.rate.allows(source_ip, monotonic):
+            return Outcome.BUSY
+        try:
+            return self.take_checked(parse_subject(subject), value, source_ip)
+        except MalformedError:
+            return Outcome.WRONG
+
+    def take_checked(self, subject: Subject, value: bytes, source_ip: str) -> Outcome:
+        """One record of a source within its rate; raises MalformedError for a wrong one."""
+        if len(value) > subject.rules.max_bytes:
+            raise MalformedError("a record that is too long for its kind")
+        if not self.spread.is_close(self.own_id, subject.key):
+            return Outcome.FAR
+        now = int(self.clock())
+        said = verified(subject, value, self.network, now)
+        if isinstance(said, ProviderRecord) and not said.may_come_from(source_ip):
+            raise MalformedError("a provider record from where its publisher is not")
+        return _OUTCOMES[self.records.put(record_of(subject, said), source_ip, now)]

@@ -1,0 +1,248 @@
+"""The routing table: contacts that proved their key, in 160 buckets by common prefix.
+
+No I/O.  Hints never get in here, so no referral can evict anybody; whoever is old and alive stays.
+Times are UNIX seconds, handed in.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pfs.addresses import prefix_group
+from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, distance
+from p2pfs.network import NODE_ID_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Hint
+
+K = 20
+BUCKETS = NODE_ID_BYTES * 8
+# Networks cost an attacker more than ids: what one of them may hold of a bucket, and of the table.
+_MOST_NARROW_A_BUCKET = 2
+_MOST_WIDE_A_BUCKET = 3
+_MOST_WIDE_IN_ALL = 10
+# Proven contacts that wait for a place; enough to survive a bucket's death.
+_MOST_WAITING = 8
+# A contact goes only after so many failures, the last so long after the first: not by one bad
+# minute of the network.
+_FAILURES_TO_EVICT = 3
+_EVICT_AFTER_SECONDS = 120
+# An address can change hands: whoever has it proves itself again this often.
+_PROOF_LIFE_SECONDS = 600
+# Suspects are asked again so long after each failure; the third of these is past the two minutes.
+_CHECK_AGAIN_SECONDS = (1, 5, 60, 60)
+
+
+@dataclass(slots=True)
+class _Entry:
+    contact: Contact
+    seen: float
+    proven: float
+    failures: int = 0
+    first_failure: float = 0.0
+    check_at: float = 0.0
+
+
+class Table:
+    """At most k contacts a bucket, but the k closest to the own id always."""
+
+    def __init__(self, own_id: bytes, is_near: Callable[[str], bool]) -> None:
+        self._own_id = own_id
+        self._is_near = is_near
+        self._entries: dict[bytes, _Entry] = {}
+        self._by_endpoint: dict[Endpoint, bytes] = {}
+        self._waiting: dict[int, list[Contact]] = {}
+        self._touched: dict[int, float] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def get(self, public_key: bytes) -> Contact | None:
+        """The contact with that key."""
+        entry = self._entries.get(public_key)
+        return None if entry is None else entry.contact
+
+    def at(self, address: Endpoint) -> Contact | None:
+        """The contact at that address."""
+        key = self._by_endpoint.get(address)
+        return None if key is None else self.get(key)
+
+    def knows(self, hint: Hint) -> bool:
+        """Whether exactly this key was proven at exactly this address."""
+        contact = self.get(hint.public_key)
+        return contact is not None and contact.endpoint == hint.endpoint
+
+    def trusts(self, hint: Hint, now: float) -> bool:
+        """Whether that was proven lately, so that another proof would be a waste."""
+        entry = self._entries.get(hint.public_key)
+        return (
+            entry is not None
+            and entry.contact.endpoint == hint.endpoint
+            and now - entry.proven < _PROOF_LIFE_SECONDS
+        )
+
+    def answers(self, address: Endpoint) -> bool:
+        """Whether the contact at an address, if any, answered last time."""
+        key = self._by_endpoint.get(address)
+        return key is not None and not self._entries[key].failures
+
+    def admit(self, contact: Contact, now: float) -> bool:
+        """Take in a contact whose proof was just checked, if there is room; whether it is in.
+
+        A key that proves itself at a new address has moved; an address that proves a new key has
+        changed hands.
+        """
+        if contact.node_id == self._own_id:
+            return False
+        entry = self._entries.get(contact.public_key)
+        if entry is not None and entry.contact == contact:
+            entry.seen, entry.proven, entry.failures = now, now, 0
+            return True
+        if entry is not None:
+            self._drop(entry.contact)
+        former = self.at(contact.endpoint)
+        if former is not None:
+            self._drop(former)
+        if not self._has_room(contact):
+            self._wait(contact)
+            return False
+        self._entries[contact.public_key] = _Entry(contact, now, now)
+        self._by_endpoint[contact.endpoint] = contact.public_key
+        return True
+
+    def would_admit(self, hint: Hint) -> bool:
+        """Whether a proof of this hint would bring anything."""
+        if hint.node_id == self._own_id or self.knows(hint):
+            return False
+        return self._has_room(hint) or self.get(hint.public_key) is not None
+
+    def answered(self, address: Endpoint, now: float) -> None:
+        """The contact at an address, if any, is alive."""
+        key = self._by_endpoint.get(address)
+        if key is not None:
+            entry = self._entries[key]
+            entry.seen, entry.failures = now, 0
+
+    def failed(self, address: Endpoint, now: float) -> None:
+        """The contact at an address, if any, did not answer; three times over two minutes evict.
+
+        While nobody answers at all it is this node that is cut off, and nobody is evicted.
+        """
+        key = self._by_endpoint.get(address)
+        if key is None:
+            return
+        entry = self._entries[key]
+        if entry.failures == 0:
+            entry.first_failure = now
+        entry.check_at = now + _CHECK_AGAIN_SECONDS[min(entry.failures, 3)]
+        entry.failures += 1
+        over = now - entry.first_failure >= _EVICT_AFTER_SECONDS
+        if entry.failures >= _FAILURES_TO_EVICT and over and self.answering():
+            self._drop(entry.contact)
+            self._fill(self._bucket(entry.contact.node_id), now)
+
+    def closest(self, key: bytes, count: int = K) -> list[Contact]:
+        """Exactly the closest contacts that answered last time, the closest first."""
+        answering = (entry.contact for entry in self._entries.values() if not entry.failures)
+        return _closest(answering, key, count)
+
+    def suspects(self, now: float) -> list[Contact]:
+        """Contacts that failed, and are due to be asked again."""
+        return [
+            entry.contact
+            for entry in self._entries.values()
+            if entry.failures and now >= entry.check_at
+        ]
+
+    def answering(self) -> int:
+        """How many contacts answered last time."""
+        return sum(not entry.failures for entry in self._entries.values())
+
+    def snapshot(self) -> tuple[ContactSnapshot, ...]:
+        """All contacts as values."""
+        return tuple(
+            ContactSnapshot(
+                entry.contact.public_key,
+                entry.contact.endpoint,
+                entry.contact.https_port,
+                int(entry.seen),
+                not entry.failures,
+            )
+            for entry in self._entries.values()
+        )
+
+    def touch(self, key: bytes, now: float) -> None:
+        """A lookup went through the bucket of a key."""
+        self._touched[self._bucket(key)] = now
+
+    def stale_buckets(self, before: float) -> list[int]:
+        """Buckets that hold contacts and that no lookup went through since `before`."""
+        held = {self._bucket(entry.contact.node_id) for entry in self._entries.values()}
+        return sorted(bucket for bucket in held if self._touched.get(bucket, 0.0) < before)
+
+    def _bucket(self, node_id: bytes) -> int:
+        return min(BUCKETS - 1, BUCKETS - distance(self._own_id, node_id).bit_length())
+
+    def _members(self, bucket: int) -> list[Contact]:
+        return [
+            entry.contact
+            for entry in self._entries.values()
+            if self._bucket(entry.contact.node_id) == bucket
+        ]
+
+    def _has_room(self, new: Contact | Hint) -> bool:
+        members = self._members(self._bucket(new.node_id))
+        if not self._within_caps(new, members):
+            return False
+        return len(members) < K or (len(members) < 2 * K and self._is_sibling(new))
+
+    def _is_sibling(self, new: Contact | Hint) -> bool:
+        """Whether it is among the k closest to the own id: these are kept beyond a bucket's k."""
+        everybody = (entry.contact for entry in self._entries.values())
+        siblings = _closest(everybody, self._own_id, K)
+        farthest = distance(siblings[-1].node_id, self._own_id)
+        return len(siblings) < K or distance(new.node_id, self._own_id) < farthest
+
+    def _within_caps(self, new: Contact | Hint, members: list[Contact]) -> bool:
+        if self._is_near(new.endpoint.ip):
+            return True
+        wide, narrow = prefix_group(new.endpoint.ip)
+        groups = Counter(
+            group for contact in members for group in prefix_group(contact.endpoint.ip)
+        )
+        if groups[narrow] >= _MOST_NARROW_A_BUCKET or groups[wide] >= _MOST_WIDE_A_BUCKET:
+            return False
+        in_all = sum(prefix_group(address.ip)[0] == wide for address in self._by_endpoint)
+        return in_all < _MOST_WIDE_IN_ALL
+
+    def _drop(self, contact: Contact) -> None:
+        del self._entries[contact.public_key]
+        del self._by_endpoint[contact.endpoint]
+
+    def _wait(self, contact: Contact) -> None:
+        waiting = self._waiting.setdefault(self._bucket(contact.node_id), [])
+        waiting[:] = [each for each in waiting if each.public_key != contact.public_key]
+        if len(waiting) < _MOST_WAITING:
+            waiting.append(contact)
+
+    def _fill(self, bucket: int, now: float) -> None:
+        """The place of one that was evicted goes to whoever waited longest."""
+        waiting = self._waiting.get(bucket, [])
+        for contact in list(waiting):
+            taken = contact.public_key in self._entries or contact.endpoint in self._by_endpoint
+            if taken or self._has_room(contact):
+                waiting.remove(contact)
+            if not taken and self._has_room(contact):
+                self._entries[contact.public_key] = _Entry(contact, now, now)
+                self._by_endpoint[contact.endpoint] = contact.public_key
+                return
+
+
+def _closest(contacts: Iterable[Contact], key: bytes, count: int) -> list[Contact]:
+    return heapq.nsmallest(count, contacts, key=lambda each: distance(each.node_id, key))

@@ -1,0 +1,56 @@
+from __future__ import annotations
+
+import pytest
+
+from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.acquaintances import Acquaintances
+
+ADDRESS, OTHER = Endpoint("192.0.2.1", 7117), Endpoint("192.0.2.2", 7117)
+
+
+def test_a_stranger_gets_half_a_second() -> None:
+    assert Acquaintances().timeout(ADDRESS) == 0.5
+
+
+def test_a_fast_peer_gets_the_least_time_and_a_slow_one_more() -> None:
+    met = Acquaintances()
+    for _ in range(20):
+        met.answered(ADDRESS, 0.001)
+        met.answered(OTHER, 0.4)
+    assert met.timeout(ADDRESS) == 0.25
+    assert 0.4 < met.timeout(OTHER) <= 1.5
+
+
+def test_silence_raises_the_time_out_up_to_its_ceiling() -> None:
+    met = Acquaintances()
+    for _ in range(10):
+        met.kept_silent(ADDRESS, 0.0)
+    assert met.timeout(ADDRESS) == 1.5
+
+
+def test_a_silent_address_is_left_alone_ever_longer_until_it_speaks() -> None:
+    met = Acquaintances()
+    met.kept_silent(ADDRESS, 0.0)
+    assert met.is_silent(ADDRESS, 1.9)
+    assert not met.is_silent(ADDRESS, 2.1)
+    met.kept_silent(ADDRESS, 10.0)
+    assert met.is_silent(ADDRESS, 13.9)
+    met.heard(ADDRESS)
+    assert not met.is_silent(ADDRESS, 10.1)
+    assert met.has_answered(ADDRESS)
+    assert not met.has_answered(OTHER)
+
+
+def test_a_token_is_kept_while_it_is_good() -> None:
+    met = Acquaintances()
+    met.keep_token(ADDRESS, b"t" * 16, 100.0)
+    assert met.token(ADDRESS, 200.0) == b"t" * 16
+    assert met.token(ADDRESS, 1000.0) is None
+    assert met.token(OTHER, 200.0) is None
+
+
+def test_the_number_of_addresses_remembered_is_bounded() -> None:
+    met = Acquaintances()
+    for number in range(10_000):
+        met.heard(Endpoint(f"10.0.{number >> 8}.{number & 255}", 7117))
+    assert len(met._met) == pytest.approx(4_096)

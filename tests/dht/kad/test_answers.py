@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from p2pfs.addresses import Endpoint, Neighbourhood
+from p2pfs.dht.kad.answers import Answers
+from p2pfs.dht.kad.budget import RateLimit
+from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.dht.kad.stores import Spread, StoreDesk
+from p2pfs.dht.kad.table import Table
+from p2pfs.dht.kad.tokens import Tokens
+from p2pfs.dht.kad.wire import (
+    MAX_MESSAGE_BYTES,
+    Find,
+    Get,
+    Ping,
+    Reply,
+    Request,
+    encode_reply,
+    pack_address,
+    parse_referrals,
+)
+from p2pfs.dht.records import tag_subject, verified_record
+from p2pfs.dht.recordstore import MemoryRecordStore
+from tests.dht.kad.nodes import NETWORK, contact, expiry, identity, meta_of
+
+GLOBAL, HERE = Endpoint("8.8.8.8", 7117), Endpoint("127.0.0.1", 7117)
+OWN = identity(1)
+NOW = expiry() - 3600
+
+
+class Node:
+    """The answering half of a node, without a socket."""
+
+    def __init__(self) -> None:
+        neighbourhood = Neighbourhood()
+        self.own_id = NETWORK.node_id(OWN.public_key)
+        self.tokens = Tokens(b"secret")
+        self.table = Table(self.own_id, lambda _: True)
+        self.records = MemoryRecordStore()
+        self.greeted: list[tuple[bytes | None, Endpoint]] = []
+        desk = StoreDesk(
+            self.own_id, NETWORK, neighbourhood, self.records, Spread(), RateLimit(1, 2), _clock
+        )
+        self.answers = Answers(
+            prover=Prover(OWN, NETWORK, 7117, 7117),
+            tokens=self.tokens,
+            table=self.table,
+            records=self.records,
+            desk=desk,
+            neighbourhood=neighbourhood,
+            rate=RateLimit(1, 5),
+            is_welcome=lambda source: source.ip != "10.0.0.1",
+            greet=lambda key, source: self.greeted.append((key, source)),
+            clock=_clock,
+        )
+
+    def ask(
+        self, make: Callable[[bytes], Request], source: Endpoint = HERE, length: int = 100
+    ) -> Reply | None:
+        return self.answers.answer(make(self.tokens.issue(source, NOW)), source, length)
+
+
+def _clock() -> float:
+    return float(NOW)
+
+
+def test_without_a_token_there_is_a_token_and_no_more() -> None:
+    node = Node()
+    reply = node.answers.answer(Find(key=bytes(20)), GLOBAL, 60)
+    assert reply is not None
+    assert reply.is_challenge
+    assert node.greeted == []
+
+
+def test_whoever_sends_less_than_a_token_costs_gets_nothing() -> None:
+    node = Node()
+    assert node.answers.answer(Ping(), GLOBAL, 41) is None
+    assert node.answers.answer(Ping(), GLOBAL, 42) is not None
+
+
+def test_a_source_of_a_scope_that_does_not_count_gets_nothing() -> None:
+    assert Node().answers.answer(Ping(), Endpoint("10.0.0.1", 7117), 100) is None
+
+
+def test_a_token_of_the_last_epoch_is_renewed_in_passing() -> None:
+    node = Node()
+    old = node.tokens.issue(HERE, NOW - 300)
+    reply = node.answers.answer(Find(key=bytes(20), token=old), HERE, 100)
+    assert reply is not None
+    assert reply.token == node.tokens.issue(HERE, NOW)
+    assert reply.count == 0
+
+
+def test_requests_of_one_far_ip_are_limited_and_those_of_near_ones_not() -> None:
+    node = Node()
+    far = [node.ask(lambda token: Ping(token=token), GLOBAL) for _ in range(9)]
+    assert [reply is not None for reply in far] == [True] * 5 + [False] * 4
+    assert all(node.ask(lambda token: Ping(token=token)) is not None for _ in range(50))
+
+
+def test_a_nonce_is_answered_with_a_proof() -> None:
+    node = Node()
+    request = Ping(token=node.tokens.issue(GLOBAL, NOW), nonce=b"n" * 16, named=pack_address(HERE))
+    reply = node.answers.answer(request, GLOBAL, 100)
+    assert reply is not None
+    assert proven(reply, request, HERE, 7117, NETWORK).contact.public_key == OWN.public_key
+
+
+def test_referrals_fit_a_datagram_in_both_families_and_leave_out_the_asker() -> None:
+    node = Node()
+    for number in range(200):
+        ip = f"8.8.{number}.1" if number % 2 else f"2606:4700::{number:x}"
+        node.table.admit(contact(number, ip), NOW)
+    asker = node.table.closest(bytes(20))[0]
+    reply = node.ask(
+        lambda token: Find(
+            key=bytes(20),
+            token=token,
+            sender=asker.public_key,
+            nonce=bytes(16),
+            named=pack_address(Endpoint("2606:4700::1", 7117)),
+        ),
+        Endpoint("2606:4700::ffff", 7117),
+    )
+    assert reply is not None
+    assert len(encode_reply(bytes(20), reply)) <= MAX_MESSAGE_BYTES
+    referred = parse_referrals(reply)
+    assert len(referred) >= 18
+    assert asker.public_key not in {key for key, _ in referred}
+
+
+def test_loopback_contacts_are_not_told_to_the_world() -> None:
+    node = Node()
+    node.table.admit(contact(1), NOW)
+    node.table.admit(contact(2, "9.9.9.9"), NOW)
+    reply = node.ask(lambda token: Find(key=bytes(20), token=token), GLOBAL)
+    assert reply is not None
+    assert parse_referrals(reply) == [(contact(2).public_key, Endpoint("9.9.9.9", 1026))]
+
+
+def test_records_come_whole_and_the_rest_is_counted() -> None:
+    node, subject = Node(), tag_subject("jazz")
+    for number in range(30):
+        meta = meta_of(identity(2), b"%d" % number, "jazz")
+        node.records.put(verified_record(subject, meta.encoded, NETWORK, NOW), HERE.ip, NOW)
+    reply = node.ask(lambda token: Get(key=subject.key, token=token))
+    assert reply is not None
+    assert reply.values
+    assert len(reply.values) + reply.more == 30
+    assert len(encode_reply(bytes(20), reply)) <= MAX_MESSAGE_BYTES
+    found = node.ask(lambda token: Find(key=subject.key, token=token))
+    assert found is not None
+    assert found.count == 30

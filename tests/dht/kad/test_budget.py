@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from p2pfs.dht.kad.budget import FirstContacts, RateLimit
+
+
+def test_a_burst_is_allowed_and_then_so_many_a_second() -> None:
+    rate = RateLimit(per_second=2, burst=3)
+    assert [rate.allows("a", 10.0) for _ in range(4)] == [True, True, True, False]
+    assert rate.allows("b", 10.0)
+    assert [rate.allows("a", 11.0) for _ in range(3)] == [True, True, False]
+
+
+def test_a_pause_saves_up_no_more_than_a_burst() -> None:
+    rate = RateLimit(per_second=1, burst=2)
+    assert rate.allows("a", 0.0)
+    assert [rate.allows("a", 1e6) for _ in range(3)] == [True, True, False]
+
+
+def test_what_is_remembered_of_sources_is_bounded() -> None:
+    rate, first = RateLimit(1, 1), FirstContacts()
+    for number in range(10_000):
+        rate.allows(str(number), 0.0)
+        first.allows(str(number), 0.0)
+    assert len(rate._left) <= 4_096
+    assert len(first._sent) <= 4_096
+
+
+def test_a_silent_address_gets_three_datagrams_in_five_minutes() -> None:
+    first = FirstContacts()
+    assert [first.allows("a", at) for at in (0.0, 1.0, 2.0, 299.0)] == [True, True, True, False]
+    assert first.allows("a", 300.5)
+    assert not first.allows("a", 300.6)

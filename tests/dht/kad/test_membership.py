@@ -1,0 +1,33 @@
+from __future__ import annotations
+
+import random
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.membership import random_id, saved_addresses
+from p2pfs.dht.recordstore import MemoryRecordStore
+from tests.dht.kad.nodes import open_node, wait_until
+
+
+@given(st.binary(min_size=20, max_size=20), st.integers(0, 159))
+def test_a_random_id_falls_into_its_bucket(own: bytes, bucket: int) -> None:
+    random.seed(bucket)
+    assert 160 - distance(own, random_id(own, bucket)).bit_length() == bucket
+
+
+@given(st.lists(st.binary(max_size=60)))
+def test_saved_contacts_that_cannot_be_read_are_left_out(saved: list[bytes]) -> None:
+    assert all(isinstance(address, Endpoint) for address in saved_addresses(saved))
+
+
+async def test_contacts_are_kept_for_the_next_run() -> None:
+    store = MemoryRecordStore()
+    async with open_node() as (_, address):
+        async with open_node(address, store=store) as (overlay, _):
+            await wait_until(lambda: len(overlay.contacts()) == 1)
+        assert list(saved_addresses(store.contacts())) == [address]
+        async with open_node(store=store) as (overlay, _):
+            await wait_until(lambda: len(overlay.contacts()) == 1)

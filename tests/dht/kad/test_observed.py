@@ -1,0 +1,32 @@
+from __future__ import annotations
+
+from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.observed import Observed
+
+TRUE, FALSE = Endpoint("8.8.8.8", 7117), Endpoint("9.9.9.9", 7117)
+
+
+def test_many_voices_of_one_network_are_one() -> None:
+    observed = Observed(lambda _: False)
+    for number in range(10):
+        observed.says(b"liar %d" % number, Endpoint(f"5.5.5.{number}", 7117), FALSE)
+    for number in range(2):
+        observed.says(b"honest %d" % number, Endpoint(f"{20 + number}.1.1.1", 7117), TRUE)
+    assert observed.addresses() == (TRUE, FALSE)
+
+
+def test_a_peer_can_change_its_mind() -> None:
+    observed = Observed(lambda _: True)
+    speaker = Endpoint("127.0.0.1", 7117)
+    observed.says(b"peer", speaker, FALSE)
+    observed.says(b"peer", speaker, TRUE)
+    assert observed.addresses() == (TRUE,)
+
+
+def test_the_voices_are_bounded() -> None:
+    observed = Observed(lambda _: True)
+    for number in range(1_000):
+        observed.says(
+            b"%d" % number, Endpoint("127.0.0.1", 7117), Endpoint("8.8.8.8", 2000 + number)
+        )
+    assert len(observed.addresses()) <= 64

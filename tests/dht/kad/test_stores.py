@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from p2pfs.addresses import Endpoint, Neighbourhood
+from p2pfs.dht.kad.budget import RateLimit
+from p2pfs.dht.kad.stores import Spread, StoreDesk
+from p2pfs.dht.kad.wire import Outcome
+from p2pfs.dht.records import create_provider_record, provider_subject, tag_subject
+from p2pfs.dht.recordstore import MemoryRecordStore
+from tests.dht.kad.nodes import NETWORK, cid_of, contact, expiry, identity, meta_of
+
+NOW = expiry() - 3600
+FAR_IP, OWN_ID = "8.8.8.8", bytes(20)
+
+
+def _desk(spread: Spread | None = None, rate: RateLimit | None = None) -> StoreDesk:
+    return StoreDesk(
+        OWN_ID,
+        NETWORK,
+        Neighbourhood(),
+        MemoryRecordStore(),
+        spread or Spread(),
+        rate or RateLimit(1, 100),
+        lambda: float(NOW),
+    )
+
+
+def _meta() -> tuple[bytes, bytes]:
+    return tag_subject("jazz").encode(), meta_of(identity(2), b"song", "jazz").encoded
+
+
+def _crowd(at: bytes) -> Spread:
+    """What lookups in a large network around an id have found."""
+    spread = Spread()
+    for number in range(64):
+        close = [contact(number * 100 + each) for each in range(20)]
+        spread.found(close[19].node_id[:19] + bytes([close[19].node_id[19] ^ 1]), close)
+    return spread
+
+
+def test_the_rate_is_checked_before_anything_else() -> None:
+    desk = _desk(rate=RateLimit(1, 1))
+    assert desk.take(b"rubbish", b"rubbish", FAR_IP, 0.0) == Outcome.WRONG
+    assert desk.take(*_meta(), FAR_IP, 0.0) == Outcome.BUSY
+    assert desk.take(*_meta(), "127.0.0.1", 0.0) == Outcome.STORED
+
+
+def test_what_belongs_elsewhere_is_refused_before_its_signature_is_looked_at() -> None:
+    subject, value = _meta()
+    desk = _desk(_crowd(OWN_ID))
+    assert desk.take(subject, value[:-1] + b"\0", FAR_IP, 0.0) == Outcome.FAR
+
+
+def test_in_a_small_network_everything_belongs_here() -> None:
+    spread = _crowd(OWN_ID)
+    spread.found(bytes(20), [contact(1)])
+    assert _desk(spread).take(*_meta(), FAR_IP, 0.0) == Outcome.STORED
+
+
+def test_a_provider_record_comes_from_where_its_publisher_is() -> None:
+    subject = provider_subject(cid_of(b"song").multihash)
+    record = create_provider_record(
+        [cid_of(b"song").multihash],
+        [Endpoint(FAR_IP, 7117)],
+        expiry(),
+        identity(2).private_key,
+        NETWORK,
+    )
+    desk = _desk()
+    assert desk.take(subject.encode(), record.encoded, "9.9.9.9", 0.0) == Outcome.WRONG
+    assert desk.take(subject.encode(), record.encoded, FAR_IP, 0.0) == Outcome.STORED
+
+
+def test_a_record_too_long_for_its_kind_is_wrong() -> None:
+    subject = provider_subject(cid_of(b"song").multihash)
+    assert _desk().take(subject.encode(), bytes(801), FAR_IP, 0.0) == Outcome.WRONG
+
+
+def test_a_full_key_refuses() -> None:
+    desk = _desk()
+    outcomes = {
+        desk.take(
+            tag_subject("jazz").encode(),
+            meta_of(identity(2), b"%d" % number, "jazz").encoded,
+            "127.0.0.1",
+            0.0,
+        )
+        for number in range(1001)
+    }
+    assert outcomes == {Outcome.STORED, Outcome.FULL}
+    assert desk.records.count(tag_subject("jazz").key, NOW) == 1000

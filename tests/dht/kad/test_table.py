@@ -1,0 +1,198 @@
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kademlia.node import Node
+
+from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.contacts import Contact, distance
+from p2pfs.dht.kad.table import BUCKETS, K, Table
+from tests.dht.kad.nodes import contact
+
+OWN = bytes(20)
+
+
+def near(_: str) -> bool:
+    return True
+
+
+def far(_: str) -> bool:
+    return False
+
+
+def _with_id(node_id: bytes, ip: str = "127.0.0.1", port: int = 7117) -> Contact:
+    return Contact(node_id.rjust(32, b"\1"), node_id, Endpoint(ip, port), 7117)
+
+
+def _bucket_ids(number: int) -> list[bytes]:
+    """Ids that all fall into the first bucket of `OWN`."""
+    return [bytes([0x80, number_ >> 8, number_ & 255]) + bytes(17) for number_ in range(number)]
+
+
+@given(st.binary(min_size=20, max_size=20), st.binary(min_size=20, max_size=20))
+def test_distance_is_that_of_the_kademlia_package(one: bytes, other: bytes) -> None:
+    assert distance(one, other) == Node(one).distance_to(Node(other))
+
+
+@given(st.integers(0, 2**32))
+@settings(max_examples=5)
+def test_the_closest_are_exact_and_buckets_bounded_after_1050_contacts(seed: int) -> None:
+    table = Table(OWN, near)
+    everybody = [contact(seed * 2_000 + number) for number in range(1_050)]
+    admitted = [each for each in everybody if table.admit(each, 0)]
+    assert len(table) == len(admitted) <= BUCKETS * K
+    key = random.Random(seed).randbytes(20)
+    expected = sorted(admitted, key=lambda each: distance(each.node_id, key))[:K]
+    assert table.closest(key) == expected
+
+
+def test_of_1050_contacts_the_k_closest_to_the_own_id_are_all_held() -> None:
+    table = Table(OWN, near)
+    everybody = [contact(number) for number in range(1_050)]
+    for each in everybody:
+        table.admit(each, 0)
+    expected = sorted(everybody, key=lambda each: distance(each.node_id, OWN))[:K]
+    assert table.closest(OWN) == expected
+    assert len(table) < 250
+
+
+def test_whoever_is_old_and_alive_stays() -> None:
+    table = Table(OWN, near)
+    for port, node_id in enumerate(_bucket_ids(60), 2000):
+        table.admit(_with_id(node_id, port=port), 0)
+    ids = {each.node_id for each in table.closest(b"\x80" + bytes(19), 100)}
+    assert set(_bucket_ids(K)) <= ids
+    assert len(ids) <= 2 * K
+
+
+def test_three_failures_over_two_minutes_evict_and_not_before() -> None:
+    table = Table(OWN, near)
+    gone, alive = contact(1), contact(2)
+    table.admit(gone, 0)
+    table.admit(alive, 0)
+    for at in (0, 1, 2, 3, 119):
+        table.failed(gone.endpoint, at)
+    assert len(table) == 2
+    table.failed(gone.endpoint, 120)
+    assert table.get(gone.public_key) is None
+
+
+def test_a_node_that_is_cut_off_forgets_nobody() -> None:
+    table = Table(OWN, near)
+    everybody = [contact(number) for number in range(5)]
+    for each in everybody:
+        table.admit(each, 0)
+    for at in range(0, 1000, 60):
+        for each in everybody:
+            table.failed(each.endpoint, at)
+    assert len(table) == 5
+
+
+def test_a_proof_is_trusted_for_ten_minutes_at_its_own_address() -> None:
+    table = Table(OWN, near)
+    node = contact(1)
+    table.admit(node, 0)
+    assert table.trusts(node.hint, 599)
+    assert not table.trusts(node.hint, 600)
+    assert not table.trusts(contact(1, "127.0.0.2").hint, 1)
+    assert not table.trusts(contact(2).hint, 1)
+
+
+def test_an_answer_clears_the_failures() -> None:
+    table = Table(OWN, near)
+    flaky = contact(1)
+    table.admit(flaky, 0)
+    for at in (0, 100):
+        table.failed(flaky.endpoint, at)
+    assert table.closest(OWN) == []
+    table.answered(flaky.endpoint, 110)
+    assert table.closest(OWN) == [flaky]
+    table.failed(flaky.endpoint, 121)
+    assert len(table) == 1
+
+
+def test_suspects_are_asked_again_after_a_while() -> None:
+    table = Table(OWN, near)
+    flaky = contact(1)
+    table.admit(flaky, 0)
+    assert table.suspects(100) == []
+    table.failed(flaky.endpoint, 100)
+    assert table.suspects(100) == []
+    assert table.suspects(101) == [flaky]
+
+
+def test_the_place_of_the_evicted_goes_to_whoever_waited_longest() -> None:
+    table = Table(OWN, near)
+    for each in (contact(number) for number in range(200)):
+        table.admit(each, 0)  # so that the first bucket's are no siblings
+    before = len(table)
+    first = next(each for each in table.closest(b"\xff" * 20, 200) if each.node_id[0] & 0x80)
+    for at in (0, 60, 120):
+        table.failed(first.endpoint, at)
+    assert len(table) == before
+    assert table.get(first.public_key) is None
+
+
+def test_a_key_that_proves_itself_elsewhere_has_moved() -> None:
+    table = Table(OWN, near)
+    here = contact(1)
+    there = Contact(here.public_key, here.node_id, Endpoint("127.0.0.1", 9999), 9999)
+    table.admit(here, 0)
+    table.admit(there, 1)
+    assert table.closest(OWN) == [there]
+    assert table.at(here.endpoint) is None
+
+
+def test_an_address_that_proves_a_new_key_has_changed_hands() -> None:
+    table = Table(OWN, near)
+    before = contact(1)
+    after = Contact(b"k" * 32, b"i" * 20, before.endpoint, 7117)
+    table.admit(before, 0)
+    table.admit(after, 1)
+    assert table.closest(OWN) == [after]
+
+
+def test_a_bucket_holds_two_of_a_24_and_three_of_a_16() -> None:
+    table = Table(OWN, far)
+    ips = ["8.8.1.1", "8.8.1.2", "8.8.1.3", "8.8.2.1", "8.8.3.1", "9.9.1.1"]
+    taken = [
+        table.admit(_with_id(node_id, ip), 0)
+        for node_id, ip in zip(_bucket_ids(6), ips, strict=True)
+    ]
+    assert taken == [True, True, False, True, False, True]
+
+
+def test_the_whole_table_holds_ten_of_a_16() -> None:
+    table = Table(OWN, far)
+    taken = 0
+    for bucket in range(40):
+        node_id = (1 << (159 - bucket)).to_bytes(20, "big")
+        taken += table.admit(_with_id(node_id, f"8.8.{bucket}.1"), 0)
+    assert taken == 10
+
+
+def test_near_addresses_are_exempt_from_the_caps() -> None:
+    table = Table(OWN, near)
+    assert all(
+        table.admit(_with_id(node_id, port=port), 0)
+        for port, node_id in enumerate(_bucket_ids(10), 2000)
+    )
+
+
+def test_the_own_id_is_never_in_it() -> None:
+    table = Table(OWN, near)
+    assert not table.admit(_with_id(OWN), 0)
+    assert not table.would_admit(_with_id(OWN).hint)
+
+
+@pytest.mark.parametrize("bucket", [0, 1, 7, 8, 158, 159])
+def test_a_bucket_that_no_lookup_went_through_is_stale(bucket: int) -> None:
+    table = Table(OWN, near)
+    node_id = (1 << (159 - bucket)).to_bytes(20, "big")
+    table.admit(_with_id(node_id), 0)
+    assert table.stale_buckets(10) == [bucket]
+    table.touch(node_id, 20)
+    assert table.stale_buckets(10) == []
