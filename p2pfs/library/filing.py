@@ -1,0 +1,78 @@
+"""From one file to its row: hash and keep it, or describe it anew.
+
+Which file, and when, is for `ingest`; reading it is for `hashing`.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from p2pfs.library.descriptions import with_media
+from p2pfs.library.hashing import CHUNK_BYTES, UnsteadyError, hash_file, media_of, open_steady
+from p2pfs.store.shares import ShareState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pfs.library.hashing import Hashed
+    from p2pfs.store.shares import Share, Shares
+
+
+class Filed(NamedTuple):
+    """The rows of a path before and after."""
+
+    before: Share | None
+    share: Share
+
+
+class Filing:
+    """Writes rows; `threads` bounds how many files are read at the same moment."""
+
+    def __init__(self, shares: Shares, threads: trio.CapacityLimiter) -> None:
+        self._shares = shares
+        self._threads = threads
+
+    async def hash_and_keep(
+        self, path: bytes, started: Callable[[], None], *, told_open: bool
+    ) -> Filed:
+        """Read the file and keep what it is; `started` is called once it was found steady.
+
+        Cancelled while it reads, it leaves nothing; after that it ends what it began.  Raises
+        UnsteadyError, OSError, CatalogError, NoSpaceError.
+        """
+        opening = partial(open_steady, self._shares.folder, path, told_open=told_open)
+        file = await trio.to_thread.run_sync(opening, limiter=self._threads)
+        try:
+            started()
+            hashed = await hash_file(file, self._threads)
+        finally:
+            os.close(file.fd)
+        with trio.CancelScope(shield=True):  # given up half-way, nobody would know of the row
+            filed = await self._keep(hashed)
+        return filed  # noqa: RET504 mypy thinks that the scope may swallow an error
+
+    async def describe(self, share: Share) -> None:
+        """Read name and tags again, without hashing, and keep them if they are others.
+
+        Raises UnsteadyError if the file is not the one that was hashed, OSError.
+        """
+        folder = self._shares.folder
+        status, media = await trio.to_thread.run_sync(media_of, folder, share.path)
+        if not share.is_of(status):
+            raise UnsteadyError("it was replaced while it was looked at")
+        described = with_media(share, media)
+        if described != share:
+            await self._shares.put(replace(described, state=ShareState.ANNOUNCING, reason=""))
+
+    async def _keep(self, hashed: Hashed) -> Filed:
+        share = hashed.share()
+        before = self._shares.get(share.path)
+        if before is not None and before.cid == share.cid:
+            share = replace(share, seq=before.seq, announced_until=before.announced_until)
+        await self._shares.put(share, hashed.dag.nodes, hashed.leaves, CHUNK_BYTES)
+        return Filed(before, share)

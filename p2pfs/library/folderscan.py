@@ -1,0 +1,122 @@
+"""What lies in the share folder, compared with what was hashed of it.
+
+Blocking, and only looks: what follows from a difference is for `ingest`.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2pfs.library.exclusions import IGNORE_FILE, MAX_IGNORE_BYTES, exclusion, parse_ignore_file
+from p2pfs.store.files import stamp_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from pathlib import Path
+
+    from p2pfs.library.exclusions import Pattern
+    from p2pfs.store.files import Stamp
+
+# As deep as a path of PATH_MAX can go.
+_MAX_DEPTH = 2_048
+
+Ignores = dict[bytes, tuple["Pattern", ...]]
+
+
+@dataclass(slots=True)
+class Scan:
+    """`fresh` is there and not as it was hashed, `gone` was hashed and is not there."""
+
+    fresh: list[bytes] = field(default_factory=list)
+    gone: list[bytes] = field(default_factory=list)
+    ignores: Ignores = field(default_factory=dict)
+
+
+def scan_folder(folder: Path, below: bytes, known: Mapping[bytes, Stamp]) -> Scan:
+    """Compare everything below a folder ("" for all of it) with what is known there.
+
+    Files that are not published are left out, as are those that cannot be looked at.
+    """
+    scan = Scan()
+    if below:
+        scan.ignores |= _ignores_above(folder, below)
+    missing = {path for path in known if _is_below(path, below)}
+    for path, entry in _walk(folder, below, scan.ignores):
+        missing.discard(path)
+        try:
+            status = entry.stat(follow_symlinks=False)
+        except OSError:
+            continue
+        if stat.S_ISREG(status.st_mode) and known.get(path) != stamp_of(status):
+            scan.fresh.append(path)
+    scan.gone = sorted(missing)
+    return scan
+
+
+def look_at(folder: Path, path: bytes) -> os.stat_result | None:
+    """What is at a path, a link itself and not what it points to; None if there is nothing."""
+    try:
+        return os.lstat(os.path.join(os.fsencode(folder), path))
+    except OSError:
+        return None
+
+
+def special_kind(found: os.stat_result | None) -> str | None:
+    """What something is that is there and no regular file; None for all else."""
+    if found is None or stat.S_ISREG(found.st_mode):
+        return None
+    if stat.S_ISDIR(found.st_mode):
+        return "a folder"
+    return "a symbolic link" if stat.S_ISLNK(found.st_mode) else "a special file"
+
+
+def _walk(
+    folder: Path, below: bytes, ignores: Ignores
+) -> Iterator[tuple[bytes, os.DirEntry[bytes]]]:
+    waiting = [below]
+    while waiting:
+        directory = waiting.pop()
+        entries = list(_entries(folder, directory))
+        if any(entry.name == IGNORE_FILE for entry in entries):
+            ignores[directory] = _patterns(folder, directory)
+        for entry in entries:
+            path = directory + b"/" + entry.name if directory else entry.name
+            if entry.is_dir(follow_symlinks=False):
+                if not entry.name.startswith(b".") and path.count(b"/") < _MAX_DEPTH:
+                    waiting.append(path)
+            elif exclusion(path, ignores) is None:
+                yield path, entry
+
+
+def _entries(folder: Path, directory: bytes) -> Iterable[os.DirEntry[bytes]]:
+    try:
+        with os.scandir(os.path.join(os.fsencode(folder), directory)) as entries:
+            return list(entries)
+    except OSError:
+        return ()
+
+
+def _ignores_above(folder: Path, below: bytes) -> Ignores:
+    parts = below.split(b"/")
+    above = (b"/".join(parts[:depth]) for depth in range(len(parts)))
+    return {directory: _patterns(folder, directory) for directory in above}
+
+
+def _patterns(folder: Path, directory: bytes) -> tuple[Pattern, ...]:
+    path = os.path.join(os.fsencode(folder), directory, IGNORE_FILE)
+    try:
+        fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError:
+        return ()
+    with open(fd, "rb") as file:
+        try:
+            return parse_ignore_file(file.read(MAX_IGNORE_BYTES))
+        except OSError:
+            return ()
+
+
+def _is_below(path: bytes, directory: bytes) -> bool:
+    return not directory or path.startswith(directory + b"/")

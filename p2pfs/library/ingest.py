@@ -1,0 +1,315 @@
+"""From a file in the share folder to a row in the catalogue, as soon as it has been still.
+
+The folder is the truth: every hint leads to a look, and the look decides.  What a file is called
+in the network is for `descriptions`, telling the network for `announcing`.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import time
+from collections import Counter
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.concurrency import open_nursery
+from p2pfs.errors import P2pfsError
+from p2pfs.library.agenda import Agenda
+from p2pfs.library.exclusions import IGNORE_FILE, exclusion
+from p2pfs.library.filing import Filing
+from p2pfs.library.folderscan import look_at, scan_folder, special_kind
+from p2pfs.library.hashing import UnsteadyError
+from p2pfs.library.known import Known
+from p2pfs.library.stillness import Stillness
+from p2pfs.library.underway import UnderWay
+from p2pfs.store.files import stamp_of
+from p2pfs.store.shares import ShareState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pfs.content.cid import Cid
+    from p2pfs.library.filing import Filed
+    from p2pfs.library.folderscan import Ignores
+    from p2pfs.store.shares import Share, Shares
+
+_log = logging.getLogger(__name__)
+
+# As long as a slow copy may pause between two writes.
+STILL_SECONDS = 1.0
+# What comes in behind the mount is found by looking; at most 2 % of a core goes there.
+_SCAN_EVERY_SECONDS = 5.0
+_SCAN_SHARE = 50
+_RETRY_SECONDS = 60.0
+
+
+class Ingest:
+    """Its hints are sync and cheap, for `fs` calls them at every write.
+
+    `changed` is told of each CID whose files are others now.  Paths are relative to the folder.
+    """
+
+    def __init__(
+        self,
+        shares: Shares,
+        changed: Callable[[Cid], None],
+        still_seconds: float = STILL_SECONDS,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._shares = shares
+        self._folder = shares.folder
+        self._tell = changed
+        self._clock = clock
+        self._hints: Agenda[bytes] = Agenda()
+        self._writers: Counter[bytes] = Counter()
+        self._hashing = UnderWay(self._look_at_ready)
+        self._states: dict[bytes, tuple[ShareState, str]] = {}
+        self._known = Known()
+        self._stillness = Stillness(still_seconds)
+        self._retag: set[bytes] = set()
+        self._ignores: Ignores = {}
+        self._rescan = trio.Event()
+        self._filing = Filing(shares, trio.CapacityLimiter(os.cpu_count() or 1))
+        self.scanned = trio.Event()
+        """Set when the whole folder was compared with the catalogue for the first time."""
+
+    # Hints
+
+    def opened(self, path: bytes) -> None:
+        """Somebody opened the file for writing."""
+        self._writers[path] += 1
+        self._disturb(path)
+
+    def closed(self, path: bytes) -> None:
+        """One of those who had it open for writing closed it."""
+        self._writers[path] -= 1
+        if self._writers[path] <= 0:
+            del self._writers[path]
+        self._hints.look(path)
+
+    def changed(self, path: bytes) -> None:
+        """Something was written to, created, cut, or is not what it was."""
+        self._disturb(path)
+
+    def retagged(self, path: bytes) -> None:
+        """The user's own tags, an extended attribute, were changed."""
+        self._retag.add(path)
+        self._hints.look(path)
+
+    def removed(self, path: bytes) -> None:
+        """The name is gone."""
+        self._disturb(path)
+        self._hints.look(path)
+
+    def renamed(self, old: bytes, new: bytes) -> None:
+        """A file, or a folder with all below it, was moved; what was at `new` is gone."""
+        for path in [path for path in self._writers if _is_at_or_below(path, old)]:
+            self._writers[new + path[len(old) :]] += self._writers.pop(path)
+        for path in (new, old):  # this order: a row moves if its file is found before it is missed
+            self._disturb(path)
+            self._hints.look(path)
+
+    def state(self, path: bytes) -> tuple[ShareState, str]:
+        """How far a file is, and why it is not further."""
+        reason = exclusion(path, self._ignores)
+        if reason is not None:
+            return ShareState.IGNORED, reason
+        if path in self._states:
+            return self._states[path]
+        share = self._shares.get(path)
+        if share is None:
+            return ShareState.WAITING, "just found"
+        return share.state, share.reason
+
+    # The work
+
+    async def run(self) -> None:
+        """Scan, then follow the hints, until cancelled."""
+        for share in self._shares.all():
+            self._known.remember(share)
+        async with open_nursery() as nursery:
+            nursery.start_soon(self._scan_again_and_again)
+            while True:
+                for path in await self._hints.wait_due():
+                    await self._look_safely(path, nursery)
+                self._look_at_ready()
+
+    async def _scan_again_and_again(self) -> None:
+        while True:
+            started = trio.current_time()
+            await self._scan(b"")
+            self.scanned.set()
+            seconds = trio.current_time() - started
+            with trio.move_on_after(max(_SCAN_EVERY_SECONDS, _SCAN_SHARE * seconds)):
+                await self._rescan.wait()
+            self._rescan = trio.Event()
+
+    async def _scan(self, below: bytes) -> None:
+        scan = await trio.to_thread.run_sync(
+            scan_folder, self._folder, below, self._known.snapshot()
+        )
+        if not below:
+            self._ignores = scan.ignores
+        for path in (*scan.fresh, *scan.gone):
+            if path not in self._hashing:
+                self._hints.look_unless_due(path)
+
+    async def _look_safely(self, path: bytes, nursery: trio.Nursery) -> None:
+        try:
+            await self._look(path, nursery)
+        except P2pfsError as error:
+            self._hints.look_after(path, self._failed(path, error))
+
+    async def _look(self, path: bytes, nursery: trio.Nursery) -> None:
+        """Compare a path with its row, and do what follows."""
+        if os.path.basename(path) == IGNORE_FILE:
+            self._rescan.set()
+        found = await trio.to_thread.run_sync(look_at, self._folder, path)
+        share = self._shares.get(path)
+        unpublished = special_kind(found) or exclusion(path, self._ignores)
+        if found is None or unpublished:
+            await self._drop(path, share)
+            await self._look_below(path, found)
+            if found is not None and unpublished:
+                self._states[path] = ShareState.IGNORED, unpublished
+        elif share is not None and share.is_of(found):
+            self._settle(path)
+            if path in self._retag:
+                await self._describe(share)
+        elif not await self._move_here(path, found):
+            await self._hash_when_still(path, found, share, nursery)
+
+    async def _drop(self, path: bytes, share: Share | None) -> None:
+        """There is no file to publish at this path any more."""
+        self._settle(path)
+        self._stillness.forget(path)
+        if share is not None:
+            await self._withdraw(share)
+
+    async def _look_below(self, path: bytes, found: os.stat_result | None) -> None:
+        """A folder may have come with all that is in it, or gone."""
+        if found is not None and stat.S_ISDIR(found.st_mode):
+            await self._scan(path)
+        else:
+            for share in self._shares.below(path):
+                self._hints.look(share.path)
+
+    async def _withdraw(self, share: Share) -> None:
+        await self._shares.remove(share.path)
+        self._known.forget(share.path)
+        self._announce(share.cid)
+
+    async def _move_here(self, path: bytes, found: os.stat_result) -> bool:
+        """Whether a file was found that is known by another name, which it no longer has."""
+        old = self._known.path_of(stamp_of(found))
+        if old is None or old == path:
+            return False
+        still_there = await trio.to_thread.run_sync(look_at, self._folder, old)
+        if still_there is not None and stamp_of(still_there) == stamp_of(found):
+            return False
+        replaced = self._shares.get(path)
+        moved = await self._shares.rename(old, path)
+        self._known.forget(old)
+        self._settle(old)
+        self._settle(path)
+        if replaced is not None:
+            self._announce(replaced.cid)
+        for share in moved:
+            self._known.remember(share)
+            await self._describe(share)
+        return bool(moved)
+
+    async def _describe(self, share: Share) -> None:
+        self._retag.discard(share.path)
+        try:
+            await self._filing.describe(share)
+        except (UnsteadyError, OSError) as error:
+            _log.debug("%r cannot be described: %s", share.path, error)
+            self._hints.look_after(share.path, self._stillness.still_seconds)
+        self._announce(share.cid)
+
+    async def _hash_when_still(
+        self, path: bytes, found: os.stat_result, share: Share | None, nursery: trio.Nursery
+    ) -> None:
+        if self._hashing.is_running(path):
+            return  # what disturbed it has cancelled it, and it will ask for a look at its end
+        if share is not None and share.size != found.st_size:
+            # Other content for certain: what was published is withdrawn without waiting for it.
+            await self._withdraw(share)
+        wait = self._stillness.seconds_to_wait(path, found, self._clock(), trio.current_time())
+        if wait > 0:
+            self._states[path] = ShareState.WAITING, "until it has been still"
+            self._hints.look_after(path, wait)
+        elif not self._hashing.has_room():
+            self._states[path] = ShareState.WAITING, "until others are hashed"
+            self._hashing.wait_turn(path)
+        else:
+            self._hashing.start(nursery, path, self._hash)
+
+    def _look_at_ready(self) -> None:
+        for path in self._hashing.take_ready():
+            self._hints.look(path)
+
+    async def _hash(self, path: bytes) -> None:
+        """Hash and keep the file, and look again: it may have changed meanwhile."""
+        wait = self._stillness.still_seconds
+        try:
+            wait = await self._hash_opened(path)
+        except P2pfsError as error:
+            wait = self._failed(path, error)
+        finally:
+            if self._states.get(path) == (ShareState.HASHING, ""):
+                self._states[path] = ShareState.WAITING, "it changed while it was hashed"
+            self._hints.look_after(path, wait)
+
+    async def _hash_opened(self, path: bytes) -> float:
+        """Seconds until it is to be looked at again."""
+
+        def started() -> None:
+            self._states[path] = ShareState.HASHING, ""
+
+        told_open = self._writers[path] > 0
+        try:
+            filed = await self._filing.hash_and_keep(path, started, told_open=told_open)
+        except UnsteadyError as error:
+            self._states[path] = ShareState.WAITING, str(error)
+            return self._stillness.still_seconds
+        except OSError as error:
+            self._states[path] = ShareState.FAILED, f"cannot be read: {error.strerror}"
+            return _RETRY_SECONDS
+        self._filed(filed)
+        return 0.0
+
+    def _filed(self, filed: Filed) -> None:
+        before, share = filed
+        self._stillness.hashed(share.path, share.hash_seconds)
+        self._known.remember(share)
+        self._settle(share.path)
+        self._announce(share.cid)
+        if before is not None and before.cid != share.cid:
+            self._announce(before.cid)
+
+    def _failed(self, path: bytes, error: P2pfsError) -> float:
+        """Say so, and after how many seconds to try again."""
+        _log.warning("%r cannot be published: %s", path, error)
+        self._states[path] = ShareState.FAILED, str(error)
+        return _RETRY_SECONDS
+
+    def _disturb(self, path: bytes) -> None:
+        """What was being hashed at or below a path is no more what it was."""
+        self._hashing.stop(path)
+        self._hints.look_after(path, self._stillness.still_seconds)
+
+    def _announce(self, cid: Cid | None) -> None:
+        if cid is not None:
+            self._tell(cid)
+
+    def _settle(self, path: bytes) -> None:
+        self._states.pop(path, None)
+
+
+def _is_at_or_below(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder + b"/")

@@ -1,0 +1,206 @@
+"""The meta-infos this node has met, by tag: the newest of each publisher and content.
+
+In memory for the tags in use, in the catalogue for all.  Looking for more is for `searching`;
+what is listed of them, for `listings`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import OrderedDict
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.content.metainfo import MetaInfo, parse_kept_meta
+from p2pfs.errors import MalformedError
+from p2pfs.library.listings import MAX_ENTRIES
+
+if TYPE_CHECKING:
+    import sqlite3
+    from collections.abc import Collection, Iterable
+
+    from p2pfs.network import Network
+    from p2pfs.store.catalog import Catalog
+
+_log = logging.getLogger(__name__)
+
+# About 0.13 ms each on the loop; the rest is read in a thread.
+_LOADED_AT_ONCE = 200
+# A listing's worth, and some that are withdrawn or expired.
+_MAX_A_TAG = MAX_ENTRIES + 2_000
+# At about 3 KB each, 100 MB for the tags that are looked at now.
+_MAX_IN_MEMORY = 32_000
+# Long enough for a publisher to come back from a week away to its names.
+_KEPT_AFTER_EXPIRY_SECONDS = 7 * 24 * 3_600
+# With 1 KiB each and their tags, about half a gigabyte on disk.
+_MAX_KEPT = 200_000
+
+Key = tuple[bytes, bytes]
+
+_UNDER_TAG = (
+    "SELECT encoded FROM tagged JOIN metainfos USING (publisher, cid) WHERE tag = ?"
+    " ORDER BY expires DESC LIMIT ?"
+)
+# From one tag to the next in the index; those from "word:" up to "word;" are words.
+_KNOWN_TAGS = """
+WITH RECURSIVE step(tag) AS (
+    SELECT min(tag) FROM tagged
+    UNION ALL
+    SELECT (SELECT min(next.tag) FROM tagged AS next WHERE next.tag >
+        CASE WHEN step.tag >= 'word:' AND step.tag < 'word;' THEN 'word;' ELSE step.tag END)
+    FROM step WHERE step.tag IS NOT NULL
+)
+SELECT tag FROM step WHERE tag IS NOT NULL AND NOT (tag >= 'word:' AND tag < 'word;') AND EXISTS (
+    SELECT 1 FROM tagged JOIN metainfos USING (publisher, cid)
+    WHERE tagged.tag = step.tag AND expires > ?
+) LIMIT ?
+"""
+
+
+class _Tagged:
+    """What is in memory of one tag; `version` changes whenever it does."""
+
+    def __init__(self) -> None:
+        self.metas: dict[Key, MetaInfo] = {}
+        self.version = 0
+        self.complete = False
+
+
+class Metas:
+    """One owner for both directions: what searches bring, and what this node publishes."""
+
+    def __init__(self, catalog: Catalog, network: Network) -> None:
+        self._catalog = catalog
+        self._network = network
+        self._tags: OrderedDict[str, _Tagged] = OrderedDict()
+        self._unsaved: dict[Key, MetaInfo] = {}
+
+    def under(self, tag: str) -> Collection[MetaInfo]:
+        """What is known under a tag, withdrawn and expired ones included; never waits long."""
+        return self._tagged(tag).metas.values()
+
+    def version(self, tag: str) -> int:
+        """A number that is another one when `under` tells something else."""
+        return self._tagged(tag).version
+
+    async def load(self, tag: str) -> None:
+        """Have all of a tag in memory that the catalogue has."""
+        tagged = self._tagged(tag)
+        if tagged.complete:
+            return
+        rows = self._catalog.rows(_UNDER_TAG, tag, _MAX_A_TAG)
+        metas = await trio.to_thread.run_sync(self._parsed, rows)
+        tagged.complete = True
+        for meta in metas:
+            _keep_newest(tagged, meta)
+
+    def add(self, meta: MetaInfo) -> None:
+        """Take in a verified meta-info unless a newer one is known; `save` keeps it."""
+        key = meta.publisher, meta.cid.v1.encode()
+        tags = meta.index_tags
+        for tag, tagged in self._tags.items():
+            if tag in tags:
+                _keep_newest(tagged, meta)
+            elif (known := tagged.metas.get(key)) is not None and known.seq < meta.seq:
+                del tagged.metas[key]
+                tagged.version += 1
+        unsaved = self._unsaved.get(key)
+        if unsaved is None or unsaved.seq < meta.seq:
+            self._unsaved[key] = meta
+
+    async def save(self) -> None:
+        """Keep in the catalogue what was added since the last time; raises CatalogError."""
+        if not self._unsaved:
+            return
+        metas, self._unsaved = list(self._unsaved.values()), {}
+        await self._catalog.write(partial(_write, metas))
+
+    async def forget_old(self, now: int) -> None:
+        """Drop from the catalogue what expired long ago, or is too much."""
+        await self._catalog.write(partial(_forget_old, now - _KEPT_AFTER_EXPIRY_SECONDS))
+
+    async def published_by(self, publisher: bytes) -> list[MetaInfo]:
+        """What is kept of one publisher, the newest of each content, withdrawals included."""
+        rows = self._catalog.rows("SELECT encoded FROM metainfos WHERE publisher = ?", publisher)
+        return await trio.to_thread.run_sync(self._parsed, rows)
+
+    def known_tags(self, now: int, limit: int) -> list[str]:
+        """Tags of what has not expired, words left out; costs a step a tag, not one a file."""
+        return [tag for (tag,) in self._catalog.rows(_KNOWN_TAGS, now, limit)]
+
+    def _tagged(self, tag: str) -> _Tagged:
+        tagged = self._tags.get(tag)
+        if tagged is None:
+            tagged = self._tags[tag] = _Tagged()
+            rows = self._catalog.rows(_UNDER_TAG, tag, _LOADED_AT_ONCE)
+            for meta in self._parsed(rows):
+                _keep_newest(tagged, meta)
+            tagged.complete = len(rows) < _LOADED_AT_ONCE
+            for meta in self._unsaved.values():
+                if tag in meta.index_tags:
+                    _keep_newest(tagged, meta)
+            self._evict()
+        self._tags.move_to_end(tag)
+        return tagged
+
+    def _evict(self) -> None:
+        held = sum(len(tagged.metas) for tagged in self._tags.values())
+        while held > _MAX_IN_MEMORY and len(self._tags) > 1:
+            _tag, tagged = self._tags.popitem(last=False)
+            held -= len(tagged.metas)
+
+    def _parsed(self, rows: Iterable[tuple[bytes]]) -> list[MetaInfo]:
+        metas = []
+        for (encoded,) in rows:
+            try:
+                metas.append(parse_kept_meta(encoded, self._network))
+            except MalformedError as error:
+                _log.warning("a meta-info in the catalogue is damaged: %s", error)
+        return metas
+
+
+def _keep_newest(tagged: _Tagged, meta: MetaInfo) -> None:
+    key = meta.publisher, meta.cid.v1.encode()
+    known = tagged.metas.get(key)
+    if known is None and len(tagged.metas) >= _MAX_A_TAG:
+        return
+    if known is None or known.seq < meta.seq:
+        tagged.metas[key] = meta
+        tagged.version += 1
+
+
+def _write(metas: list[MetaInfo], connection: sqlite3.Connection) -> None:
+    for meta in metas:
+        key = meta.publisher, meta.cid.v1.encode()
+        changed = connection.execute(
+            "INSERT INTO metainfos (publisher, cid, seq, expires, encoded) VALUES (?, ?, ?, ?, ?)"
+            " ON CONFLICT DO UPDATE SET seq = excluded.seq, expires = excluded.expires,"
+            " encoded = excluded.encoded WHERE excluded.seq > seq",
+            (*key, meta.seq, meta.expires, meta.encoded),
+        ).rowcount
+        if not changed:
+            continue
+        connection.execute("DELETE FROM tagged WHERE publisher = ? AND cid = ?", key)
+        connection.executemany(
+            "INSERT INTO tagged (tag, publisher, cid) VALUES (?, ?, ?)",
+            [(tag, *key) for tag in meta.index_tags],
+        )
+
+
+def _forget_old(expired_before: int, connection: sqlite3.Connection) -> None:
+    connection.execute(
+        "DELETE FROM metainfos WHERE expires < ? OR rowid IN"
+        " (SELECT rowid FROM metainfos ORDER BY expires DESC LIMIT -1 OFFSET ?)",
+        (expired_before, _MAX_KEPT),
+    )
+    connection.execute(
+        "DELETE FROM tagged WHERE NOT EXISTS (SELECT 1 FROM metainfos"
+        " WHERE metainfos.publisher = tagged.publisher AND metainfos.cid = tagged.cid)"
+    )
+    connection.execute(
+        "DELETE FROM names WHERE NOT EXISTS"
+        " (SELECT 1 FROM metainfos WHERE metainfos.cid = names.cid)"
+        " AND NOT EXISTS (SELECT 1 FROM roots JOIN shares ON root = id WHERE roots.cid = names.cid)"
+    )

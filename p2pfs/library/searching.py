@@ -1,0 +1,165 @@
+"""Listings: what is known under a tag at once, and looking for more of it.
+
+How entries are merged, ranked and named is for `listings`; what was met is kept by `metas`.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.concurrency import SingleFlight, all_of
+from p2pfs.content.tags import WORD
+from p2pfs.errors import P2pfsError
+from p2pfs.library.listings import MAX_ENTRIES, Listing, build_listing, plain_names
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pfs.content.metainfo import MetaInfo
+    from p2pfs.dht.overlay import Overlay
+    from p2pfs.library.listednames import ListedNames
+    from p2pfs.library.metas import Metas
+    from p2pfs.library.ownfiles import OwnFiles
+
+_log = logging.getLogger(__name__)
+
+# `ls -l` asks several times within this.
+_FRESH_SECONDS = 2.0
+# A listing that is known need not wait for a network that did not answer last time.
+_DOUBTFUL_PATIENCE_SECONDS = 0.5
+# Entries expire without anybody saying so.
+_REBUILD_SECONDS = 30.0
+_FORGET_EVERY_SECONDS = 3_600.0
+_MAX_LOOKED_UP = 1_000
+AND = "+"
+_WORD_PREFIX = f"{WORD}:"
+
+
+class Searches:
+    """The listings of all tags; searches run in `nursery`, which outlives each asker."""
+
+    def __init__(
+        self,
+        overlay: Overlay,
+        metas: Metas,
+        own: OwnFiles,
+        names: ListedNames,
+        nursery: trio.Nursery,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._overlay = overlay
+        self._metas = metas
+        self._own = own
+        self._names = names
+        self._clock = clock
+        self._flights: SingleFlight[str, None] = SingleFlight(nursery)
+        self._built: dict[str, _Built] = {}
+        self._refreshed: dict[str, float] = {}
+        self._problems: dict[str, str] = {}
+        self._network_answers: bool | None = None
+        self._forgot_at = -_FORGET_EVERY_SECONDS
+
+    def listing(self, tag: str) -> Listing:
+        """What is known now, own files first; `tag` in normal form, or several joined by `+`."""
+        tags = tuple(tag.split(AND))
+        version = (self._own.version, *map(self._metas.version, tags))
+        built, now = self._built.get(tag), trio.current_time()
+        if built is None or built.version != version or now > built.at + _REBUILD_SECONDS:
+            built = self._built[tag] = _Built(self._build(tag, tags), version, now)
+        return built.listing
+
+    def is_fresh(self, tag: str) -> bool:
+        """Whether a search under this tag ended less than 2 s ago."""
+        return trio.current_time() < self._refreshed.get(tag, -_FRESH_SECONDS) + _FRESH_SECONDS
+
+    def problem(self, tag: str) -> str:
+        """Why the last search under this tag failed; empty if it did not."""
+        return self._problems.get(tag, "")
+
+    async def refresh(self, tag: str) -> None:
+        """Look in the network unless that was just done; the search goes on behind a deadline.
+
+        Never fails: what can be listed then is what is known.  Where nothing is known, always
+        looks; where something is and the network is silent, waits only for a moment.
+        """
+        if self.is_fresh(tag) and self.listing(tag).entries:
+            return
+        flight = self._flights.start(tag, partial(self._search_all, tag))
+        with trio.move_on_after(self._patience(tag)):
+            await flight.wait_result()
+
+    def known_tags(self) -> list[str]:
+        """Tags of own files, and of all that searches have met and that has not expired."""
+        found = dict.fromkeys(self._own.tags())
+        found |= dict.fromkeys(self._metas.known_tags(int(self._clock()), MAX_ENTRIES))
+        return [tag for tag in found if not tag.startswith(_WORD_PREFIX)][:MAX_ENTRIES]
+
+    def _build(self, tag: str, tags: tuple[str, ...]) -> Listing:
+        metas = [
+            meta
+            for meta in self._metas.under(tags[0])
+            if meta.publisher != self._own.publisher and _has_all(meta, tags[1:])
+        ]
+        own, kept = self._own.under(tags), self._names.under(tag)
+        listing = build_listing(tag, own, metas, kept, int(self._clock()))
+        self._names.keep(tag, plain_names(listing))
+        return listing
+
+    def _patience(self, tag: str) -> float:
+        if self._network_answers is False or (
+            self._network_answers is None and self.listing(tag).entries
+        ):
+            return _DOUBTFUL_PATIENCE_SECONDS
+        return float("inf")
+
+    async def _search_all(self, tag: str) -> None:
+        try:
+            await all_of(partial(self._search, part) for part in tag.split(AND))
+        except P2pfsError as error:
+            _log.info("searching %r: %s", tag, error)
+            self._problems[tag] = str(error)
+            self._network_answers = False
+        else:
+            self._problems.pop(tag, None)
+            self._network_answers = True
+            self._note_refreshed(tag)
+        await self._keep_found()
+
+    async def _search(self, tag: str) -> None:
+        await self._metas.load(tag)
+        await self._overlay.search(tag, self._metas.add)
+
+    async def _keep_found(self) -> None:
+        try:
+            await self._metas.save()
+            await self._names.save()
+            if trio.current_time() >= self._forgot_at + _FORGET_EVERY_SECONDS:
+                self._forgot_at = trio.current_time()
+                await self._metas.forget_old(int(self._clock()))
+        except P2pfsError as error:
+            _log.warning("what was found cannot be kept: %s", error)
+
+    def _note_refreshed(self, tag: str) -> None:
+        self._refreshed.pop(tag, None)
+        self._refreshed[tag] = trio.current_time()
+        if len(self._refreshed) > _MAX_LOOKED_UP:
+            oldest = next(iter(self._refreshed))
+            del self._refreshed[oldest]
+            self._built.pop(oldest, None)
+
+
+@dataclass(frozen=True, slots=True)
+class _Built:
+    listing: Listing
+    version: tuple[int, ...]
+    at: float
+
+
+def _has_all(meta: MetaInfo, tags: tuple[str, ...]) -> bool:
+    return not tags or set(tags) <= set(meta.index_tags)

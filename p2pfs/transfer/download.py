@@ -1,0 +1,289 @@
+"""One file from many peers: runs the plan while somebody has the file open.
+
+Which bytes are asked of whom is decided in `plan`; requests, hashing and writing are the client's.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from math import inf
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.dht.overlay import Provider
+from p2pfs.errors import P2pfsError
+from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
+from p2pfs.transfer.failure import describe, why_not
+from p2pfs.transfer.holdings import Holdings
+from p2pfs.transfer.landing import Landing
+from p2pfs.transfer.plan import Plan, Run, Span
+from p2pfs.transfer.search import Search
+from p2pfs.transfer.standing import Standing
+from p2pfs.transfer.tasks import Tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from p2pfs.content.cid import Cid
+    from p2pfs.peers.client import Client
+    from p2pfs.store.object import Object
+    from p2pfs.transfer.search import FindProviders
+    from p2pfs.transfer.slots import Slots
+
+# As many as a file's speed can need; of a popular one the rest of the world is not tried.
+_MAX_PEERS = 32
+# Where a peer is known by more addresses than one record names.
+_MAX_ADDRESSES = 8
+
+
+class Download:
+    """Brings what readers wait for, and what is read ahead, into one object of the store.
+
+    Its tasks run in `nursery`, and only while there is something to do.  Everything but `wait`
+    and `wait_ended` is immediate.
+    """
+
+    def __init__(
+        self,
+        held: Object,
+        client: Client,
+        find_providers: FindProviders,
+        slots: Slots,
+        nursery: trio.Nursery,
+    ) -> None:
+        self._object = held
+        self._holdings = Holdings(held)
+        self._client = client
+        self._slots = slots
+        self._readers: dict[_Reader, Span] = {}
+        self._plan = Plan(
+            self._readers.values(), self._holdings.missing, self._holdings.leaf_at, self._free_slots
+        )
+        self._search = Search(find_providers, self.add_provider)
+        self._tasks = Tasks(nursery, self._pump, self._fail_here)  # runs go by themselves
+        self._local_error: Exception | None = None
+        self._is_closed = False
+
+    def add_provider(self, provider: Provider) -> None:
+        """Ask this peer too from now on."""
+        known = self._plan.peers.get(provider.public_key)
+        if known is not None:
+            both = dict.fromkeys(provider.addresses + known.provider.addresses)
+            known.provider = Provider(provider.public_key, tuple(both)[:_MAX_ADDRESSES])
+        elif len(self._plan.peers) < _MAX_PEERS:
+            stats = self._client.stats(provider.public_key)
+            standing = Standing(provider, stats.rate, suspect=bool(stats.wrong))
+            self._plan.peers[provider.public_key] = standing
+            self._pump()
+
+    async def wait(self, start: int, stop: int) -> None:
+        """Until these bytes are here and checked.
+
+        Raises NoProvidersError, UnreachableError, IntegrityError or NoPeersError when nothing
+        is left to be tried; NoSpaceError and whatever else stops this node itself.
+        """
+        if self._object.checked.covers(start, stop):
+            return
+        if self._is_closed:
+            raise P2pfsError(_CLOSED)
+        reader = _Reader()
+        self._readers[reader] = start, stop
+        try:
+            self._pump()
+            await reader.served.wait()
+        finally:
+            self._readers.pop(reader, None)
+        if reader.error is not None:
+            raise reader.error
+
+    def prefetch(self, holder: object, spans: Sequence[Span]) -> None:
+        """What `holder` will want next, in this order, in place of what it said before.
+
+        It begins with the loop's next turn, so that whoever blocks right now is served first.
+        """
+        self._plan.ahead.pop(holder, None)
+        wanted = tuple(span for span in spans if not self._object.checked.covers(*span))
+        if wanted and not self._is_closed:
+            self._plan.ahead[holder] = wanted
+            if _AHEAD not in self._tasks:
+                self._tasks.start(_AHEAD, trio.lowlevel.checkpoint)
+
+    def close(self) -> None:
+        """Cancel everything, fail blocked readers; `wait_ended` waits for the last task's end."""
+        self._is_closed = True
+        self._slots.forget(self._pump)
+        self._plan.ahead.clear()
+        self._fail_readers(P2pfsError(_CLOSED))
+        self._tasks.close()
+
+    async def wait_ended(self) -> None:
+        """Until nothing of a closed download touches its object any more."""
+        await self._tasks.wait_ended()
+
+    @property
+    def cid(self) -> Cid:
+        return self._object.cid
+
+    @property
+    def peers(self) -> tuple[Standing, ...]:
+        """The peers of this file, each with the bytes it gave; to look at only."""
+        return tuple(self._plan.peers.values())
+
+    @property
+    def last_error(self) -> str:
+        """What went wrong, here or with each peer; empty if nothing did."""
+        if self._local_error is not None:
+            return str(self._local_error)
+        return describe(self._failures()) or str(self._search.error or "")
+
+    # Decisions: immediate, and made again after anything has changed.
+
+    def _pump(self) -> None:
+        """Start whatever is to be started now, and fail whoever waits in vain."""
+        if self._is_closed:
+            return
+        now = trio.current_time()
+        self._check_more()
+        while (run := self._plan.next_run(now)) is not None:
+            self._slots.take(run.peer.key)
+            self._tasks.start(run, self._fetch, run)
+        self._look_around(now)
+        self._wait_for_slots(now)
+        self._set_alarm(now)
+
+    def _check_more(self) -> None:
+        span = self._holdings.next_unchecked(self._plan.wanted())
+        if span is not None and _CHECK not in self._tasks:
+            self._tasks.start(_CHECK, self._check, span)
+
+    def _look_around(self, now: float) -> None:
+        """Look for more peers if that is due; without hope, fail who waits for one."""
+        missing_bytes = self._holdings.missing_bytes
+        blocked = missing_bytes(self._readers.values())
+        wanted = missing_bytes(self._plan.wanted())
+        sound = sum(
+            peer.is_hopeful(now) and not peer.failures for peer in self._plan.peers.values()
+        )
+        is_due = self._search.is_due(sound, wanted if sound else blocked, now)
+        if is_due and _SEARCH not in self._tasks:
+            self._tasks.start(_SEARCH, self._search.run)
+        elif blocked and _SEARCH not in self._tasks and self._plan.is_hopeless(now):
+            for reader, span in list(self._readers.items()):
+                if self._holdings.missing(*span):
+                    error = why_not(self.cid, self._failures(), self._search.error)
+                    self._end_wait(reader, error)
+
+    def _wait_for_slots(self, now: float) -> None:
+        """If other downloads have all of a peer's slots, be called when one is free."""
+        if not self._plan.has_unasked(now):
+            return
+        for peer in self._plan.peers.values():
+            if peer.is_usable(now) and not self._free_slots(peer, False):
+                self._slots.call_when_released(peer.key, self._pump)
+
+    def _set_alarm(self, now: float) -> None:
+        """Decide again when something is late, or may be tried again."""
+        at = self._plan.next_event(now) if any(self._plan.wanted()) else inf
+        if at == inf:
+            self._tasks.cancel(_ALARM)
+        elif _ALARM in self._tasks:
+            self._tasks.set_deadline(_ALARM, at)
+        else:
+            self._tasks.start(_ALARM, trio.sleep_forever, deadline=at)
+
+    def _free_slots(self, peer: Standing, urgent: bool) -> int:
+        limit = peer.request_limit(self._client.stats(peer.key).connections)
+        return self._slots.free(peer.key, limit, urgent=urgent)
+
+    def _failures(self) -> dict[bytes, P2pfsError]:
+        peers = self._plan.peers.values()
+        return {peer.key: peer.last_error for peer in peers if peer.last_error is not None}
+
+    # Events: what tasks report.
+
+    def _landed(self, run: Run, start: int, stop: int) -> None:
+        """Bytes of a run are in the object, and right."""
+        now = trio.current_time()
+        if not run.landed_bytes:
+            run.peer.answered(now - run.started)
+        run.progress_at = now
+        run.landed_bytes += stop - start
+        run.peer.landed(stop - start)
+        self._serve_readers()
+        for other in self._plan.overtaken((start, stop)):
+            if other is not run:
+                self._tasks.cancel(other)
+
+    def _serve_readers(self) -> None:
+        for reader, span in list(self._readers.items()):
+            if self._object.checked.covers(*span):
+                self._end_wait(reader, None)
+
+    def _fail_readers(self, error: Exception) -> None:
+        for reader in list(self._readers):
+            self._end_wait(reader, error)
+
+    def _end_wait(self, reader: _Reader, error: Exception | None) -> None:
+        del self._readers[reader]
+        reader.error = error
+        reader.served.set()
+
+    def _fail_here(self, error: Exception) -> None:
+        """It is this node that cannot go on: readers have to know; the next one may succeed."""
+        self._local_error = error
+        self._plan.ahead.clear()
+        self._fail_readers(error)
+
+    # Tasks: each ends with a new decision.
+
+    async def _fetch(self, run: Run) -> None:
+        peer = run.peer
+        error: P2pfsError | None = None
+        try:
+            sink = Landing(self._object, partial(self._landed, run))
+            await self._client.fetch_range(
+                peer.provider, self.cid, self._object.size, run.start, run.stop, sink
+            )
+        except trio.Cancelled:
+            if not (run.landed_bytes or self._is_closed):
+                error = PeerSilentError("sent nothing while others did")
+            raise
+        except P2pfsError as failure:
+            error = failure
+        else:
+            if self._holdings.missing(run.start, run.stop):
+                error = PeerUnavailableError("sent less than was asked")
+        finally:
+            self._end_run(run, error)
+
+    def _end_run(self, run: Run, error: P2pfsError | None) -> None:
+        peer, now = run.peer, trio.current_time()
+        self._plan.runs.discard(run)
+        if error is not None:
+            if not peer.erred(error, now):
+                self._fail_here(error)
+        elif not self._holdings.missing(run.start, run.stop):
+            rtt = self._client.stats(peer.key).rtt
+            peer.completed(run.stop - run.start, now - run.started, rtt)
+        self._slots.release(peer.key)
+
+    async def _check(self, span: Span) -> None:
+        await self._object.check(*span)
+        self._serve_readers()
+
+
+_CLOSED = "the file was closed"
+# Names of tasks.
+_AHEAD = "ahead"
+_CHECK = "check"
+_SEARCH = "search"
+_ALARM = "alarm"
+
+
+class _Reader:
+    """Somebody who waits for bytes."""
+
+    def __init__(self) -> None:
+        self.served = trio.Event()
+        self.error: Exception | None = None

@@ -1,0 +1,182 @@
+"""Which bytes of one file to ask of whom next.
+
+Pure: no I/O, no clock.  `download` runs the plan; a peer's speed and faults are in `standing`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+from typing import TYPE_CHECKING
+
+from p2pfs.content.intervals import Intervals
+from p2pfs.transfer.standing import MAX_RUN_BYTES, MIB
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator
+
+    from p2pfs.transfer.standing import Standing
+
+Span = tuple[int, int]
+"""Bytes of the file, half-open."""
+
+# Below this a request's own cost (its head, the proof, both ends' work) is felt.
+_MIN_SHARE_BYTES = MIB
+
+
+@dataclass(slots=True, eq=False)
+class Run:
+    """One request: these bytes of one peer.  They land in order, so what is left is its end."""
+
+    peer: Standing
+    start: int
+    stop: int
+    started: float
+    progress_at: float
+    landed_bytes: int = 0
+
+    def is_late(self, now: float) -> bool:
+        return now >= self.late_at
+
+    @property
+    def late_at(self) -> float:
+        """When, without another byte, this is asked of somebody else too."""
+        return self.progress_at + self.peer.patience
+
+
+class Plan:
+    """What readers wait for, what is read ahead, who is asked for what.
+
+    `blocked` holds, at any time, the spans that readers wait for, in the order of their asking.
+    `missing(start, stop)` says which bytes have to come from a peer; `leaf_at(position)` which
+    span has to come whole, since it is hashed as one.  `free_slots(peer, urgent)` says how many
+    more requests a peer may get; an urgent one is for bytes that a reader is blocked on.
+
+    Blocked readers come first, then what is read ahead.  What is under way is asked of nobody
+    else, unless it is late.
+    """
+
+    def __init__(
+        self,
+        blocked: Collection[Span],
+        missing: Callable[[int, int], list[Span]],
+        leaf_at: Callable[[int], Span],
+        free_slots: Callable[[Standing, bool], int],
+    ) -> None:
+        self.peers: dict[bytes, Standing] = {}
+        self.ahead: dict[object, tuple[Span, ...]] = {}
+        self.runs: set[Run] = set()
+        self._blocked = blocked
+        self._missing = missing
+        self._leaf_at = leaf_at
+        self._free_slots = free_slots
+
+    def wanted(self) -> Iterator[Span]:
+        """Every span somebody wants, the most urgent first."""
+        yield from self._blocked
+        for spans in self.ahead.values():
+            yield from spans
+
+    def next_run(self, now: float) -> Run | None:
+        """The request to start now, already counted as under way; None if there is none."""
+        unasked = self._unasked(now)
+        if not unasked:
+            return None
+        for span in self._blocked:
+            run = self._first_run(unasked, [span], True, now)
+            if run is not None:
+                return run
+        for spans in self.ahead.values():
+            run = self._first_run(unasked, spans, False, now)
+            if run is not None:
+                return run
+        return None
+
+    def has_unasked(self, now: float) -> bool:
+        """Whether more would be asked for if somebody had a free slot."""
+        return bool(self._unasked(now))
+
+    def next_event(self, now: float) -> float:
+        """When `next_run` may have another answer, for no reason but the time."""
+        retries = [peer.retry_at for peer in self.peers.values() if not peer.is_dropped]
+        lates = [run.late_at for run in self.runs]
+        return min((at for at in retries + lates if at > now), default=inf)
+
+    def is_hopeless(self, now: float) -> bool:
+        """Whether nothing comes, and no known peer is worth waiting for."""
+        return not self.runs and not any(peer.is_hopeful(now) for peer in self.peers.values())
+
+    def overtaken(self, landed: Span) -> list[Run]:
+        """The runs that share bytes with what has just landed, and have nothing left to bring."""
+        start, stop = landed
+        return [
+            run
+            for run in self.runs
+            if run.start < stop and start < run.stop and not self._missing(run.start, run.stop)
+        ]
+
+    def _unasked(self, now: float) -> Intervals:
+        """What is wanted, is missing, and is not under way in time."""
+        unasked = Intervals(gap for span in self.wanted() for gap in self._missing(*span))
+        for run in self.runs:
+            if not run.is_late(now):
+                unasked.remove(run.start, run.stop)
+        return unasked
+
+    def _first_run(
+        self,
+        unasked: Intervals,
+        spans: Iterable[Span],
+        urgent: bool,
+        now: float,
+    ) -> Run | None:
+        for span in spans:
+            for start, _ in unasked.overlaps(*span):
+                peer = self._best_peer(start, urgent, now)
+                if peer is not None:
+                    return self._start(peer, start, unasked, urgent, now)
+        return None
+
+    def _best_peer(self, position: int, urgent: bool, now: float) -> Standing | None:
+        """Of those with a free slot, the one least busy; then the quickest, then the least used.
+
+        One that fails or is late gets a blocked reader's bytes only if there is no better one.
+        """
+        asked = {run.peer for run in self.runs if run.start <= position < run.stop}
+        peers = [peer for peer in self.peers.values() if peer.is_usable(now) and peer not in asked]
+        sound = self._sound(peers, now)
+        if urgent and sound:
+            peers = sound
+        free = [peer for peer in peers if self._free_slots(peer, urgent)]
+        return min(free, key=lambda peer: self._rank(peer, urgent), default=None)
+
+    def _sound(self, peers: list[Standing], now: float) -> list[Standing]:
+        late = {run.peer for run in self.runs if run.is_late(now)}
+        return [peer for peer in peers if not peer.failures and peer not in late]
+
+    def _rank(self, peer: Standing, urgent: bool) -> tuple[bool, bool, int, float, int]:
+        busy = sum(run.peer is peer for run in self.runs)
+        delay = peer.delay if urgent else 0.0
+        return peer.suspect, peer.failures > 0, busy, delay, peer.fetched_bytes
+
+    def _start(
+        self, peer: Standing, start: int, unasked: Intervals, urgent: bool, now: float
+    ) -> Run:
+        """From a leaf's start to a leaf's end, into whatever is wanted behind it."""
+        leaf_start, leaf_stop = self._leaf_at(start)
+        if peer.failures or (urgent and not peer.is_measured):
+            stop = leaf_stop  # a probe; or a reader's first bytes, as soon as can be
+        else:
+            length = min(peer.run_bytes, max(_MIN_SHARE_BYTES, self._share(unasked, now)))
+            free_stop = unasked.overlaps(start, start + MAX_RUN_BYTES)[0][1]
+            stop = self._leaf_at(min(free_stop, max(start + length, leaf_stop)) - 1)[1]
+        run = Run(peer, leaf_start, stop, started=now, progress_at=now)
+        self.runs.add(run)
+        return run
+
+    def _share(self, unasked: Intervals, now: float) -> int:
+        """What each idle slot gets, so that one quick peer does not take all that is wanted."""
+        idle = sum(
+            self._free_slots(peer, False) for peer in self.peers.values() if peer.is_usable(now)
+        )
+        return unasked.total() // max(idle, 1)

@@ -1,0 +1,129 @@
+"""What one download has seen of one peer, and what follows from it.
+
+Pure: the time is an argument.  Which bytes it is asked for is decided in `plan`.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from typing import TYPE_CHECKING
+
+from p2pfs.errors import UnreachableError
+from p2pfs.peers.errors import PeerBusyError, PeerLacksError
+from p2pfs.transfer.failure import is_wrong
+
+if TYPE_CHECKING:
+    from p2pfs.dht.overlay import Provider
+    from p2pfs.errors import P2pfsError
+
+MIB = 1024 * 1024
+# A run takes about this long beyond two round trips: long enough that a request's own cost does
+# not count, short enough that a reader who seeks, or a peer who slows down, is noticed.
+RUN_SECONDS = 0.1
+FIRST_RUN_BYTES = MIB
+MIN_RUN_BYTES = 256 * 1024  # the usual leaf: less cannot be verified
+MAX_RUN_BYTES = 16 * MIB
+# A run's length changes by at most this factor at a time, so that one stall does not rule.
+_MAX_CHANGE = 2.0
+# A peer without an answer for this long is late, unless it is known to take longer.
+_MIN_PATIENCE_SECONDS = 0.5
+_MAX_PATIENCE_SECONDS = 2.0
+_FIRST_PATIENCE_SECONDS = 1.0  # a connection of its own, to an unknown place, and a first block
+# Failures in a row after which nobody waits for a peer any more; it is still tried again.
+MAX_FAILURES = 3
+_FIRST_BACKOFF_SECONDS = 0.5
+_MAX_BACKOFF_SECONDS = 30.0
+# RFC 6298, section 2: how much one sample moves the smoothed delay and its variation.
+_DELAY_GAIN = 1 / 8
+_VARIATION_GAIN = 1 / 4
+_PATIENT_VARIATIONS = 4
+
+
+class Standing:
+    """A provider, how much to ask it for at once, how long to wait, and whether to ask at all."""
+
+    def __init__(
+        self, provider: Provider, rate: float | None = None, suspect: bool = False
+    ) -> None:
+        self.provider = provider
+        self.suspect = suspect  # it has sent wrong bytes of another file: asked after all others
+        self.fetched_bytes = 0
+        self.last_error: P2pfsError | None = None
+        self.failures = 0
+        self.retry_at = -inf
+        self.is_dropped = False
+        self.is_measured = rate is not None
+        self.run_bytes = _within(rate * RUN_SECONDS) if rate is not None else FIRST_RUN_BYTES
+        self._delay: float | None = None
+        self._variation = 0.0
+
+    @property
+    def key(self) -> bytes:
+        """The peer's public key."""
+        return self.provider.public_key
+
+    @property
+    def patience(self) -> float:
+        """Seconds without a byte after which a request to this peer is late."""
+        if self._delay is None:
+            return _FIRST_PATIENCE_SECONDS
+        usual = self._delay + _PATIENT_VARIATIONS * self._variation
+        return min(max(usual, _MIN_PATIENCE_SECONDS), _MAX_PATIENCE_SECONDS)
+
+    @property
+    def delay(self) -> float:
+        """Seconds until the first bytes of an answer, usually; 0 while unknown, to find out."""
+        return self._delay or 0.0
+
+    def is_usable(self, now: float) -> bool:
+        return not self.is_dropped and now >= self.retry_at
+
+    def is_hopeful(self, now: float) -> bool:
+        """Whether a reader should rather wait for this peer than fail."""
+        return not self.is_dropped and (self.failures < MAX_FAILURES or now >= self.retry_at)
+
+    def request_limit(self, connections: int) -> int:
+        """How many requests may overlap; a peer that has just failed gets one, as a probe."""
+        return 1 if self.failures else connections
+
+    def answered(self, after: float) -> None:
+        """The first bytes of an answer came `after` so many seconds."""
+        if self._delay is None:
+            self._delay, self._variation = after, after / 2
+            return
+        self._variation += _VARIATION_GAIN * (abs(after - self._delay) - self._variation)
+        self._delay += _DELAY_GAIN * (after - self._delay)
+
+    def landed(self, size: int) -> None:
+        """So many verified bytes came: whatever it was that failed, works again."""
+        self.fetched_bytes += size
+        self.failures = 0
+
+    def completed(self, size: int, seconds: float, rtt: float | None) -> None:
+        """A whole run came; the next is as long as fits into its time at this speed."""
+        goal = RUN_SECONDS + 2 * (rtt or 0.0)
+        change = min(max(goal / max(seconds, 1e-6), 1 / _MAX_CHANGE), _MAX_CHANGE)
+        fitting = size * change
+        # A run cut short by what was wanted says nothing against longer ones, if it was quick.
+        if fitting > self.run_bytes or seconds > goal:
+            self.run_bytes = _within(fitting)
+        self.is_measured = True
+
+    def erred(self, error: P2pfsError, now: float) -> bool:
+        """A run ended with an error; False if it is none of the peer's."""
+        if is_wrong(error) or isinstance(error, PeerLacksError):
+            self.is_dropped = True  # never to be asked for this file again
+        elif isinstance(error, PeerBusyError):
+            self.retry_at = now + min(max(error.retry_after, 0.0), _MAX_BACKOFF_SECONDS)
+        elif isinstance(error, UnreachableError):
+            backoff = _FIRST_BACKOFF_SECONDS * 2.0**self.failures
+            self.failures += 1
+            self.retry_at = now + min(backoff, _MAX_BACKOFF_SECONDS)
+        else:
+            return False
+        self.last_error = error
+        return True
+
+
+def _within(size: float) -> int:
+    return int(min(max(size, MIN_RUN_BYTES), MAX_RUN_BYTES))

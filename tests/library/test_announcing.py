@@ -1,0 +1,138 @@
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from p2pfs.content.metainfo import LIFETIME_SECONDS
+from p2pfs.store.shares import ShareState
+from tests.dht.fakes import OverlayWorld
+from tests.library.id3 import mp3
+from tests.library.kit import identity, join, open_library, wait_until
+
+PUBLISHED = ShareState.PUBLISHED
+
+
+def metas_under(world: OverlayWorld, tag: str) -> list[tuple[str, bool]]:
+    return sorted((meta.name, meta.withdrawn) for meta in world.metas.get(tag, {}).values())
+
+
+def two_nodes() -> OverlayWorld:
+    world = OverlayWorld()
+    join(world, 9)
+    return world
+
+
+async def test_a_file_is_published_under_all_its_tags(tmp_path: Path) -> None:
+    world = two_nodes()
+    async with open_library(tmp_path, join(world, 1), 1) as node:
+        node.write("blue-notes/song.mp3", mp3(title="Blue Night", artist="Pearl Jam"))
+        await node.wait_state("blue-notes/song.mp3", PUBLISHED)
+        row = await node.wait_share("blue-notes/song.mp3")
+        assert row.cid is not None
+        assert list(world.providers[row.cid.multihash]) == [identity(1).public_key]
+        for tag in ("blue-notes", "music", "artist:pearl-jam", "word:night", "word:song"):
+            assert metas_under(world, tag) == [("song.mp3", False)]
+        assert row.announced_until - time.time() > LIFETIME_SECONDS - 60
+
+
+async def test_alone_a_file_waits_and_says_so(tmp_path: Path) -> None:
+    world = OverlayWorld()
+    async with open_library(tmp_path, join(world, 1), 1) as node:
+        for name in ("a.txt", "b.txt", "c.txt"):
+            node.write(name, name.encode())
+        for name in ("a.txt", "b.txt", "c.txt"):
+            await node.wait_state(name, ShareState.ANNOUNCING, "no peers yet")
+        join(world, 2)
+        node.announcing.peers_changed()
+        for name in ("a.txt", "b.txt", "c.txt"):
+            await node.wait_state(name, PUBLISHED)
+
+
+async def test_a_removed_file_is_withdrawn(tmp_path: Path) -> None:
+    world = two_nodes()
+    async with open_library(tmp_path, join(world, 1), 1) as node:
+        node.write("x/a.txt", b"a")
+        await node.wait_state("x/a.txt", PUBLISHED)
+        node.remove("x/a.txt")
+        await wait_until(lambda: metas_under(world, "x") == [("a.txt", True)])
+
+
+async def test_what_was_removed_while_alone_is_withdrawn_after_a_restart(tmp_path: Path) -> None:
+    world = two_nodes()
+    overlay = join(world, 1)
+    async with open_library(tmp_path, overlay, 1) as node:
+        node.write("x/a.txt", b"a")
+        await node.wait_state("x/a.txt", PUBLISHED)
+        others, world.nodes = world.nodes, [overlay]
+        node.remove("x/a.txt")
+        await node.wait_gone("x/a.txt")
+    world.nodes = others
+    async with open_library(tmp_path, overlay, 1):
+        await wait_until(lambda: metas_under(world, "x") == [("a.txt", True)])
+
+
+async def test_a_copy_keeps_the_content_published(tmp_path: Path) -> None:
+    world = two_nodes()
+    async with open_library(tmp_path, join(world, 1), 1) as node:
+        node.write("x/a.txt", b"same")
+        node.write("y/b.txt", b"same")
+        await node.wait_state("x/a.txt", PUBLISHED)
+        await node.wait_state("y/b.txt", PUBLISHED)
+        await wait_until(lambda: metas_under(world, "y") == [("a.txt", False)])
+        node.remove("x/a.txt")
+        await wait_until(lambda: metas_under(world, "y") == [("b.txt", False)])
+        assert metas_under(world, "x") == [("a.txt", True)]
+        await node.wait_state("y/b.txt", PUBLISHED)
+
+
+async def test_a_moved_file_leaves_its_old_tags(tmp_path: Path) -> None:
+    world = two_nodes()
+    async with open_library(tmp_path, join(world, 1), 1) as node:
+        node.write("old/a.txt", b"a")
+        await node.wait_state("old/a.txt", PUBLISHED)
+        node.rename("old/a.txt", "new/a.txt")
+        await wait_until(lambda: metas_under(world, "new") == [("a.txt", False)])
+        assert metas_under(world, "old") == [("a.txt", True)]
+        await node.wait_state("new/a.txt", PUBLISHED)
+
+
+async def test_a_touched_file_stays_published(tmp_path: Path) -> None:
+    world = two_nodes()
+    async with open_library(tmp_path, join(world, 1), 1) as node:
+        node.write("a.txt", b"a")
+        await node.wait_state("a.txt", PUBLISHED)
+        before = await node.wait_share("a.txt")
+        node.write("a.txt", b"a")
+        await wait_until(lambda: (row := node.share("a.txt")) is not None and row != before)
+        await node.wait_state("a.txt", PUBLISHED)
+        assert (await node.wait_share("a.txt")).seq == before.seq
+
+
+def ahead(hours: float) -> Callable[[], float]:
+    return lambda: time.time() + hours * 3600
+
+
+async def test_after_a_restart_only_what_is_due_is_announced_again(tmp_path: Path) -> None:
+    world = two_nodes()
+    overlay = join(world, 1)
+    async with open_library(tmp_path, overlay, 1) as node:
+        node.write("a.txt", b"a")
+        await node.wait_state("a.txt", PUBLISHED)
+        seq = (await node.wait_share("a.txt")).seq
+    async with open_library(tmp_path, overlay, 1, ahead(7)) as node:
+        assert node.state("a.txt") == (PUBLISHED, "")
+        node.write("b.txt", b"b")
+        await node.wait_state("b.txt", PUBLISHED)
+        assert (await node.wait_share("a.txt")).seq == seq
+    async with open_library(tmp_path, overlay, 1, ahead(11.1)) as node:
+        await wait_until(lambda: (row := node.share("a.txt")) is not None and row.seq > seq)
+
+
+async def test_a_record_that_expired_is_no_longer_called_published(tmp_path: Path) -> None:
+    world = two_nodes()
+    overlay = join(world, 1)
+    async with open_library(tmp_path, overlay, 1) as node:
+        node.write("a.txt", b"a")
+        await node.wait_state("a.txt", PUBLISHED)
+    world.nodes = [overlay]
+    async with open_library(tmp_path, overlay, 1, ahead(25)) as node:
+        await node.wait_state("a.txt", ShareState.ANNOUNCING, "no peers yet")

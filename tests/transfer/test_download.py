@@ -1,0 +1,369 @@
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from functools import partial
+from typing import TYPE_CHECKING
+
+import pytest
+import trio
+import trio.testing
+
+from p2pfs.errors import (
+    IntegrityError,
+    NoPeersError,
+    NoProvidersError,
+    NoSpaceError,
+    P2pfsError,
+    UnreachableError,
+)
+from p2pfs.transfer.download import Download
+from p2pfs.transfer.slots import Slots
+from tests.transfer.fakes import (
+    KIB,
+    MIB,
+    FakeClient,
+    FakeObject,
+    FakeOverlay,
+    FakePeer,
+    file_of,
+    providers,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.content.dags import Dag
+
+CHUNK = 256 * KIB
+
+
+@asynccontextmanager
+async def downloading(
+    client: FakeClient,
+    dag: Dag,
+    *,
+    overlay: FakeOverlay | None = None,
+    names: list[str] | None = None,
+    slots: Slots | None = None,
+) -> AsyncIterator[tuple[Download, FakeObject]]:
+    held = FakeObject(dag)
+    overlay = overlay or FakeOverlay()
+    async with trio.open_nursery() as nursery:
+        find = partial(overlay.providers, dag.root)
+        download = Download(held, client, find, slots or Slots(), nursery)
+        for provider in providers(client, *names) if names is not None else providers(client):
+            download.add_provider(provider)
+        try:
+            yield download, held
+        finally:
+            download.close()
+            await download.wait_ended()
+
+
+async def read_through(
+    download: Download, held: FakeObject, content: bytes, window: int = 8 * MIB
+) -> None:
+    """Read all of a file in sequence, as the library does."""
+    for start in range(0, held.size, 128 * KIB):
+        stop = min(start + 128 * KIB, held.size)
+        download.prefetch("reader", [(stop, min(stop + window, held.size))])
+        await download.wait(start, stop)
+        assert held.content[start:stop] == content[start:stop]
+
+
+async def test_three_peers_share_the_work(autojump_clock: trio.testing.MockClock) -> None:
+    dag, content = file_of(64 * MIB)
+    client = FakeClient(dag, a=FakePeer(), b=FakePeer(), c=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        started = trio.current_time()
+        await read_through(download, held, content, 32 * MIB)
+        assert trio.current_time() - started < 0.9  # 50 MiB/s from each of three, or more
+    for peer in client.peers.values():
+        assert peer.sent > 0.2 * dag.size
+    assert sum(peer.sent for peer in client.peers.values()) < 1.02 * dag.size
+
+
+async def test_requests_to_a_peer_far_away_overlap(autojump_clock: trio.testing.MockClock) -> None:
+    dag, content = file_of(64 * MIB)
+    client = FakeClient(dag, a=FakePeer(latency=0.05))
+    async with downloading(client, dag) as (download, held):
+        started = trio.current_time()
+        await read_through(download, held, content, 32 * MIB)
+        assert trio.current_time() - started < 64 / 50  # one request at a time: 34 MiB/s
+    assert client.peers[providers(client)[0].public_key].most_under_way in {3, 4}
+
+
+async def test_the_first_request_of_a_blocked_reader_is_one_leaf(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(64 * MIB)
+    client = FakeClient(dag, a=FakePeer(rate=1 * MIB))
+    async with downloading(client, dag) as (download, _):
+        await download.wait(40 * MIB + 5, 40 * MIB + 6)
+        assert trio.current_time() < 0.5
+    (peer,) = client.peers.values()
+    assert peer.requests == [(40 * MIB, 40 * MIB + CHUNK)]
+
+
+async def test_nothing_waits_for_a_lookup_when_a_provider_is_known(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer(rate=4 * MIB), b=FakePeer(rate=50 * MIB))
+    overlay = FakeOverlay(providers(client), seconds=1.0)
+    async with downloading(client, dag, overlay=overlay, names=["a"]) as (download, held):
+        started = trio.current_time()
+        await download.wait(0, 1)
+        assert trio.current_time() - started < 0.1
+        await read_through(download, held, content)
+        assert trio.current_time() - started < 3
+    assert overlay.lookups == 1
+    assert client.peers[providers(client, "b")[0].public_key].sent > 8 * MIB
+
+
+async def test_a_small_read_from_a_known_provider_costs_no_lookup(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer())
+    overlay = FakeOverlay()
+    async with downloading(client, dag, overlay=overlay) as (download, _):
+        await download.wait(0, MIB)
+    assert overlay.lookups == 0
+
+
+async def test_without_a_known_provider_the_first_found_is_asked_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    client = FakeClient(dag, a=FakePeer())
+    overlay = FakeOverlay(providers(client), seconds=0.2)
+    held = FakeObject(dag)
+    async with trio.open_nursery() as nursery:
+        find = partial(overlay.providers, dag.root)
+        download = Download(held, client, find, Slots(), nursery)
+        started = trio.current_time()
+        await download.wait(0, 10)
+        assert trio.current_time() - started < 0.3
+        download.close()
+
+
+async def test_a_peer_killed_in_mid_read_is_replaced_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(32 * MIB)
+    client = FakeClient(dag, a=FakePeer(), b=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        download.prefetch("reader", [(0, dag.size)])
+        await download.wait(0, 4 * MIB)
+        client.peers[providers(client, "a")[0].public_key].is_gone = True
+        started = trio.current_time()
+        await read_through(download, held, content)
+        assert trio.current_time() - started < 1
+        assert "connection" in download.last_error
+
+
+async def test_a_peer_that_lies_is_dropped_and_others_deliver(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client = FakeClient(dag, bad=FakePeer(lies_from=0), good=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        await read_through(download, held, content)
+        assert "does not match" in download.last_error
+    bad = providers(client, "bad")[0].public_key
+    assert client.ledger.stats(bad).wrong >= 1
+    assert client.peers[bad].sent < 2 * MIB
+
+
+async def test_only_lying_peers_are_an_integrity_error_quickly(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer(lies_from=MIB), b=FakePeer(lies_from=0))
+    async with downloading(client, dag) as (download, held):
+        await download.wait(0, MIB)
+        with pytest.raises(IntegrityError, match="does not match"):
+            await download.wait(2 * MIB, 3 * MIB)
+        assert trio.current_time() < 2
+        assert not held.checked.overlaps(MIB, dag.size)
+
+
+async def test_a_silent_peer_is_overtaken_long_before_it_is_given_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client = FakeClient(dag, mute=FakePeer(is_silent=True), good=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        started = trio.current_time()
+        await read_through(download, held, content)
+        assert trio.current_time() - started < 3
+    mute = client.peers[providers(client, "mute")[0].public_key]
+    assert sum(stop - start for start, stop in mute.requests) < 4 * MIB
+
+
+async def test_a_peer_that_falls_silent_is_overtaken(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(32 * MIB)
+    client = FakeClient(dag, a=FakePeer(), b=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        download.prefetch("reader", [(0, dag.size)])
+        await download.wait(0, 8 * MIB)
+        client.peers[providers(client, "a")[0].public_key].is_silent = True
+        started = trio.current_time()
+        await read_through(download, held, content)
+        assert trio.current_time() - started < 3
+
+
+async def test_only_unreachable_peers_are_an_error_after_a_few_tries(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    client = FakeClient(dag, a=FakePeer(is_gone=True))
+    async with downloading(client, dag) as (download, _):
+        with pytest.raises(UnreachableError, match="refused"):
+            await download.wait(0, 1)
+        assert trio.current_time() < 5
+        with pytest.raises(UnreachableError):  # at once: it was tried a moment ago
+            await download.wait(0, 1)
+        client.peers[providers(client)[0].public_key].is_gone = False
+        await trio.sleep(30)
+        await download.wait(0, 1)
+
+
+async def test_nobody_who_has_it_is_an_error_of_its_own(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    client = FakeClient(dag, a=FakePeer(lacks=True))
+    async with downloading(client, dag) as (download, _):
+        with pytest.raises(NoProvidersError, match="any more"):
+            await download.wait(0, 1)
+    held = FakeObject(dag)
+    for overlay, kind in (
+        (FakeOverlay(), NoProvidersError),
+        (FakeOverlay(error=NoPeersError("nobody could be asked")), NoPeersError),
+    ):
+        async with trio.open_nursery() as nursery:
+            find = partial(overlay.providers, dag.root)
+            download = Download(held, client, find, Slots(), nursery)
+            with pytest.raises(kind):
+                await download.wait(0, 1)
+            download.close()
+
+
+async def test_a_busy_peer_is_asked_again_when_it_says(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    client = FakeClient(dag, a=FakePeer(is_busy=True))
+    (peer,) = client.peers.values()
+    async with downloading(client, dag) as (download, _), trio.open_nursery() as nursery:
+        nursery.start_soon(download.wait, 0, 1)
+        await trio.sleep(10.1)
+        assert len(peer.requests) <= 12
+        peer.is_busy = False
+
+
+async def test_what_is_on_disk_is_hashed_and_not_fetched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        await held.keep_nodes(
+            [(cid, block) for cid, block in dag.blocks.items() if cid.codec != 85]
+        )
+        held.content[:] = content
+        held.present.add(0, dag.size)
+        await read_through(download, held, content)
+    (peer,) = client.peers.values()
+    assert not peer.requests
+
+
+async def test_what_is_wrong_on_disk_is_fetched_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        await held.keep_nodes(
+            [(cid, block) for cid, block in dag.blocks.items() if cid.codec != 85]
+        )
+        held.content[:] = content
+        held.content[5 * MIB] ^= 1
+        held.present.add(0, dag.size)
+        await read_through(download, held, content)
+    (peer,) = client.peers.values()
+    assert peer.requests == [(5 * MIB, 5 * MIB + CHUNK)]
+
+
+async def test_a_reader_that_goes_away_leaves_nothing_wrong(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer(rate=MIB))
+    async with downloading(client, dag) as (download, held):
+        with trio.move_on_after(0.1):
+            await download.wait(0, 4 * MIB)
+        with trio.move_on_after(0.1):
+            await download.wait(8 * MIB, 9 * MIB)
+        client.peers[providers(client)[0].public_key].rate = 50 * MIB
+        await read_through(download, held, content)
+
+
+async def test_closing_cancels_requests_and_fails_readers(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer(rate=MIB))
+    slots = Slots()
+
+    async def blocked(download: Download) -> None:
+        with pytest.raises(P2pfsError, match="closed"):
+            await download.wait(0, 4 * MIB)
+
+    async with (
+        downloading(client, dag, slots=slots) as (download, _),
+        trio.open_nursery() as nursery,
+    ):
+        nursery.start_soon(blocked, download)
+        await trio.testing.wait_all_tasks_blocked()
+        download.close()
+        with pytest.raises(P2pfsError, match="closed"):
+            await download.wait(0, 1)
+    (peer,) = client.peers.values()
+    assert peer.under_way == 0
+    assert slots.free(providers(client)[0].public_key, 2, urgent=True) == 2
+
+
+async def test_a_full_disk_fails_who_waits_and_blames_no_peer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    client = FakeClient(dag, a=FakePeer())
+    async with downloading(client, dag) as (download, held):
+        held.is_full = True
+        with pytest.raises(NoSpaceError):
+            await download.wait(0, 1)
+        held.is_full = False
+        await download.wait(0, 1)
+        assert download.peers[0].last_error is None
+
+
+async def test_one_files_read_ahead_does_not_delay_anothers_reader(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(64 * MIB)
+    client = FakeClient(dag, a=FakePeer(rate=10 * MIB))
+    slots = Slots()
+    async with downloading(client, dag, slots=slots) as (hog, _):
+        hog.prefetch("reader", [(0, dag.size)])
+        await trio.sleep(1)
+        other, _ = file_of(8 * MIB)
+        client.add(other)
+        async with downloading(client, other, slots=slots) as (download, _):
+            started = trio.current_time()
+            await download.wait(0, 1)
+            assert trio.current_time() - started < 0.1

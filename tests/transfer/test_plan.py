@@ -1,0 +1,159 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from p2pfs.addresses import Endpoint
+from p2pfs.content.intervals import Intervals
+from p2pfs.dht.overlay import Provider
+from p2pfs.peers.errors import PeerUnavailableError
+from p2pfs.transfer.plan import Plan
+from p2pfs.transfer.standing import MAX_RUN_BYTES, Standing
+
+if TYPE_CHECKING:
+    from p2pfs.transfer.plan import Run, Span
+
+LEAF = 256 * 1024
+SIZE = 400 * LEAF + 77
+
+
+class File:
+    """What a plan is asked about: a file, its peers, and what came."""
+
+    def __init__(self, peers: int = 1, slots: int = 2) -> None:
+        self.here = Intervals()
+        self.blocked: list[tuple[int, int]] = []
+        self.slots = slots
+        self.plan = Plan(self.blocked, self.here.gaps, self.leaf_at, self.free_slots)
+        for number in range(peers):
+            key = bytes([number]) * 32
+            self.plan.peers[key] = Standing(Provider(key, (Endpoint("127.0.0.1", 7117),)))
+
+    def leaf_at(self, position: int) -> Span:
+        start = position - position % LEAF
+        return start, min(start + LEAF, SIZE)
+
+    def free_slots(self, peer: Standing, urgent: bool) -> int:
+        kept = 0 if urgent else 1
+        return max(0, self.slots - kept - sum(run.peer is peer for run in self.plan.runs))
+
+    def runs(self, now: float = 0.0) -> list[Run]:
+        found = []
+        while (run := self.plan.next_run(now)) is not None:
+            found.append(run)
+        return found
+
+    def end(self, run: Run, share: float = 1.0) -> None:
+        stop = run.start + int((run.stop - run.start) * share) // LEAF * LEAF
+        self.here.add(run.start, run.stop if share == 1.0 else stop)
+        self.plan.runs.discard(run)
+
+
+def test_a_reader_comes_before_what_is_read_ahead() -> None:
+    file = File()
+    file.plan.ahead["reader"] = ((0, 10 * LEAF),)
+    file.blocked.append((50 * LEAF + 3, 50 * LEAF + 4))
+    run = file.plan.next_run(0.0)
+    assert (run.start, run.stop) == (50 * LEAF, 51 * LEAF)
+
+
+def test_a_known_peer_is_asked_on_into_what_is_read_ahead() -> None:
+    file = File()
+    (peer,) = file.plan.peers.values()
+    peer.completed(8 * LEAF, 0.1, None)
+    file.plan.ahead["reader"] = ((LEAF, 100 * LEAF),)
+    file.blocked.append((0, LEAF))
+    run = file.plan.next_run(0.0)
+    assert run.start == 0
+    assert run.stop > 2 * LEAF
+
+
+def test_what_is_wanted_is_shared_between_idle_peers() -> None:
+    file = File(peers=3)
+    for peer in file.plan.peers.values():
+        peer.completed(64 * LEAF, 0.1, None)
+    file.plan.ahead["reader"] = ((0, 60 * LEAF),)
+    lengths = [run.stop - run.start for run in file.runs()]
+    assert lengths[0] == 20 * LEAF
+    assert len(lengths) == 3
+
+
+def test_a_late_run_is_asked_of_another_peer_and_of_no_third() -> None:
+    file = File(peers=3)
+    file.blocked.append((0, 1))
+    (first,) = file.runs(0.0)
+    assert not file.runs(0.9)
+    assert file.plan.next_event(0.0) == first.late_at
+    (second,) = file.runs(first.late_at)
+    assert second.peer is not first.peer
+    assert not file.runs(first.late_at + 0.1)
+
+
+def test_progress_keeps_a_run_from_being_late() -> None:
+    file = File(peers=2)
+    file.blocked.append((0, 1))
+    (run,) = file.runs(0.0)
+    run.progress_at = 0.9
+    assert not file.runs(1.1)
+
+
+def test_a_failing_peer_gets_a_blocked_reader_only_if_there_is_no_other() -> None:
+    file = File(peers=2)
+    failing, sound = file.plan.peers.values()
+    failing.erred(PeerUnavailableError("gone"), 0.0)
+    for number in range(6):
+        file.blocked.append((number * 10 * LEAF, number * 10 * LEAF + 1))
+    assert {run.peer for run in file.runs(9.0)} == {sound}
+    del file.plan.peers[sound.key]
+    file.plan.runs.clear()
+    assert {run.peer for run in file.runs(9.0)} == {failing}
+
+
+def test_there_is_no_hope_when_every_peer_has_failed_often() -> None:
+    file = File()
+    (peer,) = file.plan.peers.values()
+    now = 0.0
+    for _ in range(3):
+        assert not file.plan.is_hopeless(now)
+        now = max(now, peer.retry_at)
+        peer.erred(PeerUnavailableError("gone"), now)
+    assert file.plan.is_hopeless(now)
+    assert not file.plan.is_hopeless(peer.retry_at)
+
+
+spans = st.tuples(st.integers(0, SIZE - 1), st.integers(1, 20 * LEAF)).map(
+    lambda pair: (pair[0], min(SIZE, pair[0] + pair[1]))
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    blocked=st.lists(spans, max_size=3),
+    ahead=st.lists(spans, max_size=3),
+    peers=st.integers(1, 4),
+    shares=st.lists(st.sampled_from([0.0, 0.5, 1.0]), max_size=30),
+)
+def test_all_that_is_wanted_comes_and_nothing_is_asked_twice_at_once(
+    blocked: list[Span], ahead: list[Span], peers: int, shares: list[float]
+) -> None:
+    file = File(peers)
+    file.blocked += blocked
+    file.plan.ahead["reader"] = tuple(ahead)
+    outcomes = iter(shares)
+    wanted = Intervals(
+        file.leaf_at(start)[:1] + file.leaf_at(stop - 1)[1:] for start, stop in file.plan.wanted()
+    )
+    for _ in range(2_000):
+        file.runs()
+        if not file.plan.runs:
+            break
+        under_way = Intervals()
+        for run in file.plan.runs:
+            assert run.stop - run.start <= MAX_RUN_BYTES + 2 * LEAF
+            assert not under_way.overlaps(run.start, run.stop)
+            assert wanted.covers(run.start, run.stop)
+            under_way.add(run.start, run.stop)
+        file.end(min(file.plan.runs, key=lambda run: run.start), next(outcomes, 1.0))
+    assert all(file.here.covers(*span) for span in file.plan.wanted())
