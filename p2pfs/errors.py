@@ -91,11 +91,6 @@ class NotRunningError(P2pfsError):
     advice = "start one with `p2pfs mount DIR`"
 
 
-class DeniedError(P2pfsError):
-    errno = _errno.EPERM
-    exit_code = 9
-
-
 class ReadOnlyError(P2pfsError):
     errno = _errno.EROFS
     exit_code = 9

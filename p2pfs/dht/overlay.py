@@ -37,13 +37,13 @@ class Overlay(Protocol):
     """
 
     async def announce(self, cid: Cid, expires: int) -> int:
-        """Say until `expires` (UNIX seconds) that this node has `cid`; how many others hold that."""
+        """Say until `expires` (UNIX seconds) that we have `cid`; how many others hold that."""
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         """Who has `cid`; this node itself is left out."""
 
     async def publish(self, meta: MetaInfo) -> int:
-        """Store a signed meta-info under its root, tags and words; the fewest holders of any key."""
+        """Store a meta-info under its root, tags and words; the fewest holders of any key."""
 
     async def search(self, tag: str, found: Callable[[MetaInfo], None]) -> None:
         """Every meta-info under a tag in normal form, withdrawals included."""

@@ -25,7 +25,7 @@ from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -267,16 +267,6 @@ def subjects_of(said: Said) -> tuple[Subject, ...]:
     if isinstance(said, ProviderRecord):
         return tuple(map(provider_subject, said.multihashes))
     return (meta_subject(said.cid.multihash), *map(tag_subject, said.index_tags))
-
-
-def merge(records: Iterable[Record]) -> list[Record]:
-    """Of records under one key the one of each slot that counts, whoever told of it."""
-    best: dict[bytes, Record] = {}
-    for record in records:
-        known = best.get(record.slot)
-        if known is None or record.rank > known.rank:
-            best[record.slot] = record
-    return list(best.values())
 
 
 def _mentions(meta: MetaInfo, subject: Subject) -> bool:

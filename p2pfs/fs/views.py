@@ -162,9 +162,10 @@ class Views:
         """A file to read, and how many of its bytes are here."""
         file = node.thing
         assert isinstance(file, ContentFile)  # noqa: S101 the caller has looked
-        providers = node.listed.providers if node.listed else ()
+        listed = node.listed
+        providers, crc32 = (listed.providers, listed.crc32) if listed else ((), None)
         with deadline(self.deadlines.lookup, f"opening {file.cid}"):
-            opened = await self._reading.open(file.cid, file.size, providers)
+            opened = await self._reading.open(file.cid, file.size, providers, crc32)
         return opened, partial(self._reading.held, file.cid, file.size)
 
     async def _listed(self, folder: TagFolder, name: str) -> Node:

@@ -89,11 +89,6 @@ class Announcing:
         self._failures.pop(cid, None)
         self._agenda.look(cid)
 
-    def peers_changed(self) -> None:
-        """A peer was found: try at once what failed for want of one."""
-        if self._probe is not None:
-            self._agenda.look(self._probe)
-
     async def run(self) -> None:
         """Look at everything, then at what is due, until cancelled."""
         for meta in await self._metas.published_by(self._identity.public_key):

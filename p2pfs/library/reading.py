@@ -93,12 +93,17 @@ class Reading:
         return await self._resolving.children(directory)
 
     async def open(
-        self, cid: Cid, size: int | None = None, providers: Iterable[Provider] = ()
+        self,
+        cid: Cid,
+        size: int | None = None,
+        providers: Iterable[Provider] = (),
+        crc32: int | None = None,
     ) -> OpenFile:
         """A file to read; close it in the end.
 
         Waits for the network only if its size is not known here; raises as `resolve` then, and
-        NotFoundError for what is no file.
+        NotFoundError for what is no file.  `crc32` is the publisher's word: whole content that
+        differs is the last error then.
         """
         self._sources.met(cid, providers)
         if size is None or cid.is_identity:
@@ -107,7 +112,7 @@ class Reading:
                 raise NotFoundError(f"{cid} is a {found.kind.value}")
             size = found.size
         inline = None if cid.inline is None else _inline_content(cid, cid.inline)
-        return InlineFile(inline) if inline is not None else await self._stored(cid.v1, size)
+        return InlineFile(inline) if inline is not None else await self._stored(cid.v1, size, crc32)
 
     def held(self, cid: Cid, size: int) -> int:
         """How many bytes of a content are here."""
@@ -143,8 +148,10 @@ class Reading:
             for content in self._open.values()
         ]
 
-    async def _stored(self, cid: Cid, size: int) -> StoredFile:
+    async def _stored(self, cid: Cid, size: int, crc32: int | None) -> StoredFile:
         content = self._content(cid, size)
+        if crc32 is not None:
+            content.download.claimed_crc32 = crc32
         opened = StoredFile(
             content.held, content.download, self._budget, partial(self._close, content)
         )

@@ -61,7 +61,6 @@ class Searches:
         self._flights: SingleFlight[str, None] = SingleFlight(nursery)
         self._built: dict[str, _Built] = {}
         self._refreshed: dict[str, float] = {}
-        self._problems: dict[str, str] = {}
         self._network_answers: bool | None = None
         self._forgot_at = -_FORGET_EVERY_SECONDS
 
@@ -77,10 +76,6 @@ class Searches:
     def is_fresh(self, tag: str) -> bool:
         """Whether a search under this tag ended less than 2 s ago."""
         return trio.current_time() < self._refreshed.get(tag, -_FRESH_SECONDS) + _FRESH_SECONDS
-
-    def problem(self, tag: str) -> str:
-        """Why the last search under this tag failed; empty if it did not."""
-        return self._problems.get(tag, "")
 
     async def refresh(self, tag: str) -> None:
         """Look in the network unless that was just done; the search goes on behind a deadline.
@@ -123,10 +118,8 @@ class Searches:
             await all_of(partial(self._search, part) for part in tag.split(AND))
         except P2pfsError as error:
             _log.info("searching %r: %s", tag, error)
-            self._problems[tag] = str(error)
             self._network_answers = False
         else:
-            self._problems.pop(tag, None)
             self._network_answers = True
             self._note_refreshed(tag)
         await self._keep_found()

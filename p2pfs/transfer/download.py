@@ -14,6 +14,7 @@ import trio
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import P2pfsError
 from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
+from p2pfs.transfer.checksum import Checksum
 from p2pfs.transfer.failure import describe, why_not
 from p2pfs.transfer.holdings import Holdings
 from p2pfs.transfer.landing import Landing
@@ -64,6 +65,9 @@ class Download:
         self._tasks = Tasks(nursery, self._pump, self._fail_here)  # runs go by themselves
         self._local_error: Exception | None = None
         self._is_closed = False
+        self._checksum = Checksum(held.size)
+        self.claimed_crc32: int | None = None
+        """What the publisher says of the whole content, if anybody has told."""
 
     def add_provider(self, provider: Provider) -> None:
         """Ask this peer too from now on."""
@@ -135,6 +139,12 @@ class Download:
         """What went wrong, here or with each peer; empty if nothing did."""
         if self._local_error is not None:
             return str(self._local_error)
+        found = self._checksum.whole()
+        if found is not None and self.claimed_crc32 not in (None, found):
+            return (
+                f"complete, and every block matches {self.cid}, but the CRC-32 is {found:08x} "
+                f"where the publisher says {self.claimed_crc32:08x}"
+            )
         return describe(self._failures()) or str(self._search.error or "")
 
     # Decisions: immediate, and made again after anything has changed.
@@ -241,7 +251,7 @@ class Download:
         peer = run.peer
         error: P2pfsError | None = None
         try:
-            sink = Landing(self._object, partial(self._landed, run))
+            sink = Landing(self._object, self._checksum, partial(self._landed, run))
             await self._client.fetch_range(
                 peer.provider, self.cid, self._object.size, run.start, run.stop, sink
             )

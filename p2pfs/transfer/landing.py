@@ -10,13 +10,17 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.content.unixfs import FileNode
     from p2pfs.store.object import Object
+    from p2pfs.transfer.checksum import Checksum
 
 
 class Landing:
     """A sink for the client; `landed` is called on the loop after the object knows."""
 
-    def __init__(self, held: Object, landed: Callable[[int, int], None]) -> None:
+    def __init__(
+        self, held: Object, checksum: Checksum, landed: Callable[[int, int], None]
+    ) -> None:
         self._object = held
+        self._checksum = checksum
         self._landed = landed
 
     def node(self, cid: Cid) -> FileNode | None:
@@ -24,6 +28,7 @@ class Landing:
 
     def write(self, start: int, data: memoryview) -> None:
         self._object.write(start, data)
+        self._checksum.add(start, data)
 
     def landed(self, start: int, stop: int) -> None:
         self._object.landed(start, stop)

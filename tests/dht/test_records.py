@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from p2pfs.addresses import Endpoint
 from p2pfs.content import dag_cbor
 from p2pfs.content.cid import Cid, raw_cid
-from p2pfs.content.metainfo import MAX_META_BYTES, withdraw_meta
+from p2pfs.content.metainfo import MAX_META_BYTES
 from p2pfs.content.signedmap import encode_signed
 from p2pfs.dht.records import (
     MAX_PROVIDER_BYTES,
@@ -17,7 +17,6 @@ from p2pfs.dht.records import (
     ProviderRecord,
     Subject,
     create_provider_record,
-    merge,
     meta_subject,
     parse_provider_record,
     parse_subject,
@@ -29,7 +28,6 @@ from p2pfs.dht.records import (
     verified,
     verified_meta,
     verified_provider,
-    verified_record,
 )
 from p2pfs.errors import MalformedError
 from tests.samples import DAY, HERE, NETWORK, NOW, key, meta, multihash, provider, public_key
@@ -235,26 +233,6 @@ def test_a_meta_info_stands_under_its_root_tags_and_words() -> None:
 def test_both_versions_of_a_cid_are_one_content() -> None:
     old = Cid(0, 0x70, multihash(0))
     assert subjects_of(meta(cid=old))[0] == subjects_of(meta())[0]
-
-
-def test_of_one_publisher_and_content_the_higher_seq_counts() -> None:
-    subject = tag_subject("music")
-    first = meta()
-    taken_back = withdraw_meta(first, first.seq + 1, key(), NETWORK)
-    others = [meta(1), meta(0, signer=1)]
-    records = [
-        verified_record(subject, made.encoded, NETWORK, NOW)
-        for made in (taken_back, first, *others)
-    ]
-    for order in (records, records[::-1]):
-        merged = {record.value for record in merge(order)}
-        assert merged == {made.encoded for made in (taken_back, *others)}
-
-
-def test_of_one_publisher_the_later_provider_record_counts() -> None:
-    subject = provider_subject(multihash(0))
-    records = [record_of(subject, provider(expires=NOW + n)) for n in (1, 3, 2)]
-    assert [record.expires for record in merge(records)] == [NOW + 3]
 
 
 def test_a_digest_names_a_value_in_eight_bytes() -> None:

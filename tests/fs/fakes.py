@@ -99,7 +99,9 @@ class FakeReading:
     async def children(self, directory: Resolved) -> dict[str, Resolved]:
         return {entry.name: self._found(entry.cid) for entry in directory.entries}
 
-    async def open(self, cid: Cid, size: int | None, providers: Iterable[object]) -> FakeFile:
+    async def open(
+        self, cid: Cid, size: int | None, providers: Iterable[object], crc32: int | None
+    ) -> FakeFile:
         if self.failure is not None:
             raise self.failure
         content = self.contents[cid.multihash]

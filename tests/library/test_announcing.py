@@ -42,7 +42,6 @@ async def test_alone_a_file_waits_and_says_so(tmp_path: Path) -> None:
         for name in ("a.txt", "b.txt", "c.txt"):
             await node.wait_state(name, ShareState.ANNOUNCING, "no peers yet")
         join(world, 2)
-        node.announcing.peers_changed()
         for name in ("a.txt", "b.txt", "c.txt"):
             await node.wait_state(name, PUBLISHED)
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import zlib
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -109,6 +110,20 @@ async def test_a_file_read_through_is_right_and_its_end_is_read_ahead(
     sent = [peer.sent for peer in client.peers.values()]
     assert min(sent) > 0.2 * dag.size
     assert not store.open_now
+
+
+@pytest.mark.parametrize("is_right", [True, False])
+async def test_whole_content_that_differs_from_its_description_is_said(
+    autojump_clock: trio.testing.MockClock, is_right: bool
+) -> None:
+    dag, content = file_of(3 * MIB)
+    claimed = zlib.crc32(content) if is_right else 0xBAD
+    client = FakeClient(dag, a=FakePeer())
+    async with reading_of(client, dag) as (reading, _):
+        opened = await reading.open(dag.root, dag.size, providers(client), claimed)
+        assert await opened.read(0, dag.size) == content
+        assert ("00000bad" in reading.last_error(dag.root)) != is_right
+        opened.close()
 
 
 async def test_a_mebibyte_from_the_middle_costs_less_than_six(

@@ -130,7 +130,6 @@ async def test_own_files_are_listed_at_once_and_without_a_network(tmp_path: Path
         node.write("x/a.txt", b"a")
         await node.wait_share("x/a.txt")
         await node.wait_listed("x", "a.txt")
-        assert node.searches.problem("x")
         assert "x" in node.searches.known_tags()
     async with open_library(tmp_path, join(OverlayWorld(), 1), 1) as node:
         assert list(node.searches.listing("x").entries) == ["a.txt"]
