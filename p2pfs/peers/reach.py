@@ -71,7 +71,7 @@ def neighbourhood(lan: tuple[IPv4Network | IPv6Network, ...]) -> Neighbourhood:
     """The subnets this machine is attached to now, and the user's `lan`."""
     attached = {
         ip_network(f"{ip}/{netmask_bits}", strict=False)
-        for ip, netmask_bits in _interface_addresses()
+        for ip, netmask_bits in _interface_addresses() + _far_ends()
         if scope(ip) is Scope.PRIVATE
     }
     return Neighbourhood(tuple(attached), lan)
@@ -163,3 +163,10 @@ def _interface_addresses() -> list[tuple[str, int]]:
                 bits = sum(byte.bit_count() for byte in ip_address(entry.netmask).packed)
                 found.append((ip, bits))
     return found
+
+
+def _far_ends() -> list[tuple[str, int]]:
+    """The other ends of point-to-point links, such as tunnels: a subnet of one address each."""
+    ends = [e.ptp for entries in psutil.net_if_addrs().values() for e in entries if e.ptp]
+    ips = [canonical_ip(end.partition("%")[0]) for end in ends]
+    return [(ip, ip_address(ip).max_prefixlen) for ip in ips]

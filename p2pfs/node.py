@@ -1,0 +1,319 @@
+"""The composition root: builds every part of a node, and owns the one long-lived nursery.
+
+The order of the lines is the order of starting and, backwards, of stopping.  Nothing is decided
+here; what the parts do with each other can be read off their arguments.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+import time
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs import __version__, status
+from p2pfs.concurrency import open_nursery
+from p2pfs.control.api import Control, bind_control
+from p2pfs.dht.kad.overlay import open_overlay
+from p2pfs.dht.overlay import Joined
+from p2pfs.dht.sqlitestore import open_record_store
+from p2pfs.errors import P2pfsError, UsageError
+from p2pfs.fs.assembly import build_operations
+from p2pfs.fs.mount import open_mount
+from p2pfs.identity import OwnKey, create_identity, load_identity, peer_id
+from p2pfs.library.announcing import Announcing
+from p2pfs.library.ingest import Ingest
+from p2pfs.library.listednames import ListedNames
+from p2pfs.library.metas import Metas
+from p2pfs.library.ownfiles import OwnFiles
+from p2pfs.library.reading import Reading
+from p2pfs.library.searching import Searches
+from p2pfs.peers.client import open_client
+from p2pfs.peers.gateway import Gateway
+from p2pfs.peers.reach import listen, local_address, neighbourhood
+from p2pfs.peers.streams.http import serve_asgi
+from p2pfs.peers.streams.tls import server_context
+from p2pfs.settings import DEFAULT_LISTEN, Settings
+from p2pfs.store.blocks import Blocks
+from p2pfs.store.catalog import open_catalog
+from p2pfs.store.dags import Dags
+from p2pfs.store.objects import open_objects
+from p2pfs.store.shares import Shares
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterator
+    from pathlib import Path
+
+    from p2pfs.content.cid import Cid
+    from p2pfs.dht.kad.overlay import KadOverlay
+    from p2pfs.fs.operations import Operations
+    from p2pfs.identity import Identity
+    from p2pfs.peers.client import Client
+    from p2pfs.peers.reach import Listening
+    from p2pfs.store.objects import Objects
+
+_log = logging.getLogger(__name__)
+
+
+def run_node(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
+    """Run a node until it is told to end; the signal that ended it, or 0.
+
+    Mounts it on `place`, if that is given; calls `ready` when it is usable.
+    """
+    if place is not None and place.is_relative_to(settings.share):
+        raise UsageError(f"{place} lies in the share folder {settings.share}; mount elsewhere")
+    if place is not None and settings.share.is_relative_to(place):
+        raise UsageError(f"the share folder {settings.share} lies in {place}; mount elsewhere")
+    with (
+        _holding(settings, place),
+        closing(listen(settings.listen, next_free=settings.listen == DEFAULT_LISTEN)) as listening,
+    ):
+        return trio.run(_run, settings, listening, place, ready)
+
+
+async def _run(
+    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[], None]
+) -> int:
+    ended_by = 0
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async with open_nursery() as nursery:
+
+            async def end_on_signal() -> None:
+                nonlocal ended_by
+                ended_by = await anext(aiter(signals))
+                _log.info("%s: leaving", signal.Signals(ended_by).name)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(end_on_signal)
+            await _serve(settings, listening, place, ready)
+            nursery.cancel_scope.cancel()
+    return ended_by
+
+
+async def _serve(
+    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[], None]
+) -> None:
+    """Everything between the first file opened and the last one closed; ends when unmounted."""
+    identity = load_identity(settings.places.identity, settings.overlay_network())
+    own = OwnKey(identity.public_key) if identity else OwnKey()
+    settings.share.mkdir(parents=True, exist_ok=True)
+    stopped = trio.Event()
+    async with (
+        open_catalog(settings.places.catalog) as catalog,
+        open_client() as client,
+    ):
+        dags, shares = Dags(catalog), Shares(catalog, settings.share)
+        async with (
+            open_objects(settings.places.cache, catalog, dags, shares) as objects,
+            open_nursery() as nursery,
+        ):
+            overlay = Joined()
+            metas = Metas(catalog, settings.overlay_network())
+            own_files = OwnFiles(shares, own)
+            own_files.load()
+            told = _Told(own_files)
+            ingest = Ingest(shares, told.changed)
+            blocks = Blocks(dags, shares, objects, ingest.changed)
+            reading = Reading(objects, dags, shares, client, overlay, own, nursery)
+            searches = Searches(overlay, metas, own_files, ListedNames(catalog), nursery)
+            parts = _Parts(settings, listening, own, shares, ingest, objects, reading, client)
+            pages = {
+                "status": lambda: status.render_status(parts.snapshot()).encode(),
+                "status.json": lambda: status.encode_status(parts.snapshot()),
+            }
+            nursery.start_soon(ingest.run)
+            nursery.start_soon(_control, settings, parts, stopped)
+            operations = build_operations(reading, searches, shares, ingest, own, pages)
+            async with _mounted(place, operations, parts, stopped):
+                ready()
+                nursery.start_soon(_join, identity, parts, overlay, blocks, metas, told)
+                await stopped.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def _join(
+    identity: Identity | None,
+    parts: _Parts,
+    overlay: Joined,
+    blocks: Blocks,
+    metas: Metas,
+    told: _Told,
+) -> None:
+    """The half of a node that others meet: it needs the key, which at first takes seconds."""
+    settings, network = parts.settings, parts.settings.overlay_network()
+    if identity is None:
+        _log.info("making this node's key, which takes a few seconds once")
+        identity = await trio.to_thread.run_sync(
+            create_identity, settings.places.identity, network, abandon_on_cancel=True
+        )
+        parts.own.public_key = identity.public_key
+        told.own_files.load()
+    near = neighbourhood(settings.lan)
+    with open_record_store(settings.places.overlay) as records:
+        async with (
+            open_overlay(
+                identity=identity,
+                network=network,
+                neighbourhood=near,
+                sockets=parts.listening.udp,
+                https_port=parts.listening.port,
+                store=records,
+                fetch_page=parts.client.fetch_page,
+                post_records=parts.client.post_records,
+                peers=settings.peers,
+            ) as kad,
+            open_nursery() as nursery,
+        ):
+            overlay.add(kad)
+            gateway = Gateway(blocks, records, kad.accept, near.is_near, time.time)
+            announcing = Announcing(kad, parts.shares, metas, identity, network, kad.own_addresses)
+            parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
+            tls = server_context(identity)
+            nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
+            nursery.start_soon(announcing.run)
+
+
+@dataclass
+class _Told:
+    """Who is told that the files of a content have changed."""
+
+    own_files: OwnFiles
+    announcing: Announcing | None = None
+
+    def changed(self, cid: Cid) -> None:
+        self.own_files.changed(cid)
+        if self.announcing is not None:
+            self.announcing.changed(cid)
+
+
+@dataclass
+class _Parts:
+    """What a status is made of; the last ones come when the node has its key."""
+
+    settings: Settings
+    listening: Listening
+    own: OwnKey
+    shares: Shares
+    ingest: Ingest
+    objects: Objects
+    reading: Reading
+    client: Client
+    mounts: list[str] = field(default_factory=list)
+    kad: KadOverlay | None = None
+    gateway: Gateway | None = None
+
+    def snapshot(self) -> status.Status:
+        """The node as it is now; never waits."""
+        peers = self.client.peers()
+        return status.Status(
+            version=__version__,
+            pid=os.getpid(),
+            network=self.settings.network,
+            peer_id=peer_id(self.own.public_key) if self.own.public_key else None,
+            address=self._address(),
+            mounts=self.mounts,
+            share=str(self.settings.share),
+            overlay=self._overlay(),
+            peers=[
+                status.PeerStatus(
+                    peer_id(key),
+                    str(stats.endpoint or "-"),
+                    None if stats.rtt is None else stats.rtt * 1000,
+                    stats.rate,
+                    stats.fetched,
+                    stats.failures,
+                    stats.wrong,
+                )
+                for key, stats in peers.items()
+            ],
+            transfers=[
+                status.TransferStatus(
+                    str(each.cid), each.size, each.present_bytes, len(each.peers), each.last_error
+                )
+                for each in self.reading.transfers()
+            ],
+            shares=self._shares(),
+            cache=status.CacheStatus(self.objects.used_bytes(), None),
+            served_bytes=self.gateway.served_bytes if self.gateway else 0,
+            fetched_bytes={peer_id(key): stats.fetched for key, stats in peers.items()},
+        )
+
+    def _address(self) -> str | None:
+        if self.kad is None:
+            return None
+        return str(next(iter(self.kad.own_addresses()), local_address(self.listening)))
+
+    def _overlay(self) -> status.OverlayStatus:
+        if self.kad is None:
+            return status.OverlayStatus("starting", 0)
+        contacts = sum(contact.answers for contact in self.kad.contacts())
+        return status.OverlayStatus("server" if contacts else "alone", contacts)
+
+    def _shares(self) -> list[status.ShareStatus]:
+        return [
+            status.ShareStatus(
+                os.fsdecode(share.path),
+                str(share.cid) if share.cid else None,
+                ": ".join(filter(None, self.ingest.state(share.path))),
+                share.size,
+            )
+            for share in self.shares.all()
+        ]
+
+
+@asynccontextmanager
+async def _mounted(
+    place: Path | None, operations: Operations, parts: _Parts, stopped: trio.Event
+) -> AsyncIterator[None]:
+    """The mount, if one is wanted; `stopped` is set when somebody else unmounts it."""
+    if place is None:
+        yield
+        return
+    async with open_mount(place, operations) as mount, open_nursery() as nursery:
+
+        async def watch() -> None:
+            await mount.wait_unmounted()
+            _log.info("unmounted")
+            stopped.set()
+
+        nursery.start_soon(watch)
+        parts.mounts = [str(place)]
+        yield
+        parts.mounts = []
+        nursery.cancel_scope.cancel()
+
+
+async def _control(settings: Settings, parts: _Parts, stopped: trio.Event) -> None:
+    """Answer the command line."""
+    with closing(bind_control(settings.places.socket)) as listener:
+        try:
+            await serve_asgi(Control(parts.snapshot, stopped.set), [listener])
+        finally:
+            settings.places.socket.unlink(missing_ok=True)
+
+
+@contextmanager
+def _holding(settings: Settings, place: Path | None) -> Iterator[None]:
+    """One home, one process: raises P2pfsError that says where the other one is mounted."""
+    home = settings.places.data
+    home.mkdir(parents=True, exist_ok=True, mode=0o700)
+    with open(home / "lock", "a+b") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            lock.seek(0)
+            where = lock.read().decode(errors="replace").strip() or "without a mount"
+            raise P2pfsError(
+                f"a node of {home} is running already, {where}; "
+                "`p2pfs umount DIR` ends it, another P2PFS_HOME makes a second one"
+            ) from error
+        lock.truncate(0)
+        lock.write(f"mounted on {place}\n".encode() if place else b"")
+        lock.flush()
+        yield

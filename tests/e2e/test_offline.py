@@ -1,0 +1,72 @@
+"""What is here stays here without a network, and across a restart."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.conftest import MakeNode, start_chain
+from tools import samples
+from tools.testbed import wait_until
+
+pytestmark = pytest.mark.kernel
+
+MIB = 1 << 20
+
+
+def test_without_a_network_everything_fetched_or_shared_is_still_there(
+    make_node: MakeNode, tmp_path: Path
+) -> None:
+    whole, part = samples.mp3(artist="x", title="whole", album="y", frames=9000), tmp_path / "part"
+    samples.random_file(part, 24 * MIB, seed=6)
+    publisher, reader = start_chain(make_node, 2)
+    (publisher.share / "mix").mkdir()
+    (publisher.share / "mix" / "whole.mp3").write_bytes(whole)
+    (publisher.share / "mix" / "part.bin").write_bytes(part.read_bytes())
+    (reader.share / "mine.txt").write_bytes(b"mine")
+    cid = publisher.wait_published("mix/whole.mp3")
+    publisher.wait_published("mix/part.bin")
+    reader.wait_published("mine.txt")
+    listing = reader.mount / "by-tag" / "mix"
+    wait_until(lambda: len(os.listdir(listing)) == 2, 5, "both listed")
+    assert (listing / "whole.mp3").read_bytes() == whole
+    with (listing / "part.bin").open("rb", buffering=0) as file:
+        file.read(MIB)
+
+    assert reader.stop() == 128 + signal.SIGTERM
+    assert not os.path.ismount(reader.mount)
+    publisher.kill()
+    reader.start()
+
+    started = time.monotonic()
+    assert sorted(os.listdir(reader.mount)) == ["README.txt", "by-hash", "by-tag", "share"]
+    assert os.listdir(reader.share) == ["mine.txt"]
+    assert (reader.share / "mine.txt").read_bytes() == b"mine"
+    assert sorted(os.listdir(listing)) == ["part.bin", "whole.mp3"]
+    assert time.monotonic() - started < 1 + 2  # one opendir of a tag may wait 2 s for its refresh
+    assert (listing / "whole.mp3").read_bytes() == whole
+    assert (reader.mount / "by-hash" / cid).read_bytes() == whole
+
+    started = time.monotonic()
+    with pytest.raises(OSError) as caught, (listing / "part.bin").open("rb", buffering=0) as file:
+        file.seek(20 * MIB)
+        file.read(1)
+    assert caught.value.errno in {errno.EHOSTUNREACH, errno.ENODATA, errno.ETIMEDOUT}
+    assert time.monotonic() - started < 30
+
+
+def test_a_killed_node_starts_again_without_help_and_serves_its_shares(make_node: MakeNode) -> None:
+    publisher, reader = start_chain(make_node, 2)
+    (publisher.share / "a.txt").write_bytes(b"still here " * 50_000)
+    publisher.wait_published("a.txt")
+    assert publisher.process is not None
+    publisher.process.send_signal(signal.SIGKILL)
+    publisher.process.wait()
+    publisher.start(reader)  # its mount is dead: "transport endpoint is not connected"
+    cid = publisher.wait_published("a.txt")
+    assert (reader.mount / "by-hash" / cid).read_bytes() == b"still here " * 50_000
