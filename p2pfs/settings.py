@@ -121,11 +121,6 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.envi
     return Settings(**chosen)
 
 
-def setting_names() -> tuple[str, ...]:
-    """What config.toml may set."""
-    return tuple(_PARSERS)
-
-
 def _from_file(file: Path) -> Mapping[str, Any]:
     try:
         values = tomllib.loads(file.read_text())

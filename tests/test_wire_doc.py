@@ -1,0 +1,340 @@
+"""docs/wire.md says what the code does: every example in it is made again here, and read back."""
+
+import re
+from hashlib import sha256
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from p2pfs.addresses import Endpoint, Scope, encode_addresses, parse_addresses, scope
+from p2pfs.content import car, cid, dag_cbor, metainfo, tags, unixfs, walk
+from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
+from p2pfs.dht import recordpages, records
+from p2pfs.dht.kad import budget, server, table, tokens, wire
+from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.errors import MalformedError
+from p2pfs.identity import Identity
+from p2pfs.network import public_network
+from p2pfs.peers import answers, gateway, trustless
+from p2pfs.peers.streams import http
+from tests.samples import DAY, NETWORK, NOW, key, public_key
+
+PAGE = (Path(__file__).parent.parent / "docs" / "wire.md").read_text()
+_BLOCK = re.compile(r"^```(hex|values) (\S+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+ASKED, ASKER = Endpoint("127.0.0.1", 7117), Endpoint("127.0.0.1", 7118)
+THIRD = Endpoint("::1", 7119)
+MESSAGE_ID, TOKEN, NONCE = bytes(range(20)), b"\xaa" * 16, b"\xbb" * 16
+COUNTING_SEED = (57_067).to_bytes(32, "big")
+
+CONTENT = b"hello\n"
+RAW = cid.cid_of(cid.RAW, CONTENT)
+META = metainfo.create_meta(
+    metainfo.Description(RAW, "Blue Notes.mp3", 6, 0x363A3020, "audio/mpeg", ("music", "audio")),
+    [ASKED],
+    NOW * 1_000,
+    NOW + DAY,
+    key(),
+    NETWORK,
+)
+WITHDRAWAL = metainfo.withdraw_meta(META, NOW * 1_000 + 1, key(), NETWORK)
+PROVIDER = records.create_provider_record([RAW.multihash], [ASKED], NOW + DAY, key(), NETWORK)
+SUBJECTS = {
+    "provider": records.provider_subject(RAW.multihash),
+    "meta": records.meta_subject(RAW.multihash),
+    "tag": records.tag_subject("music"),
+    "word": records.tag_subject("word:notes"),
+}
+
+PROVER = Prover(Identity(key()), NETWORK, ASKED.port, ASKED.port)
+PROOF = PROVER.prove(NONCE, ASKER, wire.pack_address(ASKED), NOW)
+REFERRED_4, REFERRED_6 = wire.pack_referrals([(public_key(1), ASKER), (public_key(2), THIRD)])
+KEY = SUBJECTS["provider"].key
+REQUESTS = {
+    "ping-first": wire.Ping(nonce=NONCE),
+    "ping": wire.Ping(
+        token=TOKEN, sender=public_key(1), nonce=NONCE, named=wire.pack_address(ASKED)
+    ),
+    "find": wire.Find(token=TOKEN, sender=public_key(1), key=KEY),
+    "get": wire.Get(token=TOKEN, sender=public_key(1), key=KEY),
+    "store": wire.Store(token=TOKEN, subject=SUBJECTS["provider"].encode(), value=PROVIDER.encoded),
+}
+REPLIES = {
+    "challenge": wire.Reply(token=TOKEN),
+    "ping-reply": wire.Reply(proof=PROOF, seen=wire.pack_address(ASKER)),
+    "find-reply": wire.Reply(count=1, referrals_4=REFERRED_4, referrals_6=REFERRED_6),
+    "get-reply": wire.Reply(values=(PROVIDER.encoded,), more=3),
+    "store-reply": wire.Reply(outcome=wire.Outcome.STORED),
+}
+
+
+def root_block() -> tuple[cid.Cid, bytes]:
+    """Of a file of 262,144 zero bytes and `hello\\n`."""
+    builder = DagBuilder(DEFAULT_PROFILE)
+    builder.add(sha256(bytes(DEFAULT_PROFILE.chunk_bytes)).digest(), DEFAULT_PROFILE.chunk_bytes)
+    builder.add(sha256(CONTENT).digest(), len(CONTENT))
+    return builder.finish().nodes[-1]
+
+
+MADE_HEX = {
+    "meta-info": META.encoded,
+    "withdrawal": WITHDRAWAL.encoded,
+    "provider-record": PROVIDER.encoded,
+    "root": root_block()[1],
+    "car": car.encode_header(RAW) + car.block_prefix(RAW, len(CONTENT)) + CONTENT,
+    "proof-signed": NETWORK.signed_bytes(
+        "p2pfs-proof-1",
+        wire.proof_body(NONCE, wire.pack_address(ASKER), wire.pack_address(ASKED), PROOF),
+    ),
+    "page": recordpages.encode_page([PROVIDER.encoded], PROVIDER.publisher),
+    "batch": recordpages.encode_batches([(SUBJECTS["provider"], PROVIDER.encoded)])[0],
+    **{name: wire.encode_request(MESSAGE_ID, each) for name, each in REQUESTS.items()},
+    **{name: wire.encode_reply(MESSAGE_ID, each) for name, each in REPLIES.items()},
+}
+
+
+def made_identity() -> dict[str, str]:
+    counting = Ed25519PrivateKey.from_private_bytes(COUNTING_SEED).public_key().public_bytes_raw()
+    return {
+        "seed A": bytes(32).hex(),
+        "public key of A": public_key().hex(),
+        "peer id of A": Identity(key()).peer_id,
+        "network id of p2pfs": public_network().id.hex(),
+        "network id of test": NETWORK.id.hex(),
+        "network id of test with puzzle_bits 8": public_network("test", 8).id.hex(),
+        "node id of A in test": NETWORK.node_id(public_key()).hex(),
+        "a seed that counts in p2pfs": COUNTING_SEED.hex(),
+        "its public key": counting.hex(),
+        "its puzzle": sha256(b"p2pfs-puzzle-1" + counting).hexdigest(),
+        "its node id in p2pfs": public_network().node_id(counting).hex(),
+    }
+
+
+TAGGED = ("Pearl Jam", " Straße / Köln +", "ﬁlm\tnoir", "A--b")
+NAMED = ("Blue Notes.mp3", "Ça, c'est la vie")
+
+
+def made_subjects() -> dict[str, str]:
+    encoded = {name: subject.encode().hex() for name, subject in SUBJECTS.items()}
+    keys = {f"key of {name}": subject.key.hex() for name, subject in SUBJECTS.items()}
+    return {**encoded, **keys, "digest of provider-record": record().digest.hex()}
+
+
+def record() -> records.Record:
+    return records.verified_record(SUBJECTS["provider"], PROVIDER.encoded, NETWORK, NOW)
+
+
+def made_gateway() -> dict[str, str]:
+    target = f"/ipfs/{RAW}?format=car&dag-scope=entity&entity-bytes=0:5&order=dfs&dups=y"
+    wish = wished(target)
+    headers = trustless.answer_headers(wish, len(MADE_HEX["car"]))
+    return {
+        "target": target,
+        **{name.decode(): value.decode() for name, value in headers},
+        "records": f"/p2pfs/v1/records?subject={SUBJECTS['provider'].encode().hex()}",
+    }
+
+
+def wished(target: str) -> trustless.RawWish | trustless.CarWish:
+    parts = urlsplit(target)
+    return trustless.parse_wish(parts.path, parts.query.encode(), {})
+
+
+def made_limits() -> dict[str, str]:
+    numbers = {
+        "block bytes": cid.MAX_BLOCK_BYTES,
+        "identity CID bytes": cid.MAX_INLINE_BYTES,
+        "links of a file node": unixfs.MAX_FILE_LINKS,
+        "depth of a file": walk.MAX_DEPTH,
+        "DAG-CBOR depth": dag_cbor.MAX_DEPTH,
+        "DAG-CBOR items": dag_cbor.MAX_ITEMS,
+        "meta-info bytes": metainfo.MAX_META_BYTES,
+        "provider record bytes": records.MAX_PROVIDER_BYTES,
+        "multihashes of a provider record": records.MAX_MULTIHASHES,
+        "addresses of a provider record": records.MAX_PROVIDER_ADDRESSES,
+        "addresses of a meta-info": metainfo.MAX_ADDRESSES,
+        "lifetime s": metainfo.LIFETIME_SECONDS,
+        "skew s": metainfo.SKEW_SECONDS,
+        "tag bytes": tags.MAX_TAG_BYTES,
+        "tags": metainfo.MAX_TAGS,
+        "words": tags.MAX_WORDS,
+        "subject bytes": records.MAX_SUBJECT_BYTES,
+        "copies (provider, tag, meta)": kinds("copies"),
+        "rows a key (provider, tag, meta)": kinds("rows_per_key"),
+        "k": table.K,
+        "datagram bytes": wire.MAX_DATAGRAM_BYTES,
+        "datagram bytes as sent": wire.MAX_MESSAGE_BYTES,
+        "first datagram bytes": wire.MAX_FIRST_BYTES,
+        "first datagrams": budget._FIRST_DATAGRAMS,
+        "first datagrams within s": int(budget._FIRST_WINDOW_SECONDS),
+        "referrals": wire.MAX_REFERRALS,
+        "records a reply": wire._MAX_RECORDS_A_REPLY,
+        "token epoch s": tokens.EPOCH_SECONDS,
+        "token kept by an asker s": tokens.TOKEN_LIFE_SECONDS,
+        "requests a s and IP, at once": (server._REQUESTS_A_SECOND, server._REQUESTS_AT_ONCE),
+        "stores a s and IP, at once": (server._STORES_A_SECOND, server._STORES_AT_ONCE),
+        "page or batch bytes": recordpages.MAX_BODY_BYTES,
+        "values of a page, bytes": recordpages.MAX_PAGE_VALUE_BYTES,
+        "values of a batch": recordpages.MAX_BATCH_VALUES,
+        "subjects of a value": recordpages.MAX_SUBJECTS_PER_VALUE,
+        "cursor bytes": recordpages.MAX_CURSOR_BYTES,
+        "batches a s and group": gateway._BATCHES_PER_SECOND,
+        "requests in flight a group": gateway._MAX_IN_FLIGHT,
+        "CAR content bytes": gateway._MAX_CAR_BYTES,
+        "answer s": gateway._RESPONSE_SECONDS,
+        "request body s": answers._UPLOAD_SECONDS,
+        "connections a group, in all": (http._MAX_CONNECTIONS_A_GROUP, http._MAX_CONNECTIONS),
+        "request head bytes": http._MAX_HEAD_BYTES,
+        "idle connection s": http._IDLE_SECONDS,
+        "handshake s": http._HANDSHAKE_SECONDS,
+        "HTTP/2 streams": http._MAX_STREAMS,
+    }
+    return {name: str(number).strip("()") for name, number in numbers.items()}
+
+
+def kinds(rule: str) -> tuple[int, ...]:
+    order = (records.PROVIDER, records.TAG, records.META)
+    return tuple(getattr(records.RULES[kind], rule) for kind in order)
+
+
+MADE_VALUES = {
+    "identity": made_identity(),
+    "tags": {f'"{text}"': tags.normal_tag(text) for text in TAGGED},
+    "words": {f'"{name}"': " ".join(tags.words(name)) for name in NAMED},
+    "subjects": made_subjects(),
+    "gateway": made_gateway(),
+    "limits": made_limits(),
+}
+
+
+def written(kind: str) -> dict[str, str]:
+    """The page's blocks of one kind by name."""
+    return {name: body for found, name, body in _BLOCK.findall(PAGE) if found == kind}
+
+
+def unpacked(body: str) -> bytes:
+    """Hexadecimal with spaces, and comments after `#`."""
+    return bytes.fromhex("".join(line.partition("#")[0] for line in body.splitlines()))
+
+
+HEX = {name: unpacked(body) for name, body in written("hex").items()}
+VALUES = {
+    name: dict(re.split(r" += ", item, maxsplit=1) for item in re.split(r"\n| \| ", body.strip()))
+    for name, body in written("values").items()
+}
+
+
+def test_every_block_of_the_page_is_an_example() -> None:
+    assert PAGE.count("\n```") == 2 * (len(HEX) + len(VALUES))
+    assert HEX.keys() == MADE_HEX.keys()
+    assert VALUES.keys() == MADE_VALUES.keys()
+
+
+@pytest.mark.parametrize("name", MADE_HEX)
+def test_the_code_writes_what_the_page_says(name: str) -> None:
+    assert HEX[name].hex() == MADE_HEX[name].hex()
+
+
+@pytest.mark.parametrize("name", MADE_VALUES)
+def test_the_code_finds_the_values_of_the_page(name: str) -> None:
+    assert VALUES[name] == MADE_VALUES[name]
+
+
+@pytest.mark.parametrize("name", REQUESTS)
+def test_the_code_reads_the_requests_of_the_page(name: str) -> None:
+    assert wire.parse_header(HEX[name]) == (wire.Kind.REQUEST, MESSAGE_ID)
+    assert wire.parse_request(HEX[name]) == REQUESTS[name]
+
+
+@pytest.mark.parametrize("name", REPLIES)
+def test_the_code_reads_the_replies_of_the_page(name: str) -> None:
+    assert wire.parse_header(HEX[name]) == (wire.Kind.REPLY, MESSAGE_ID)
+    assert wire.parse_reply(HEX[name]) == REPLIES[name]
+
+
+def test_the_proof_on_the_page_proves_and_its_signature_covers_what_the_page_says() -> None:
+    reply = wire.parse_reply(HEX["ping-reply"])
+    found = proven(reply, REQUESTS["ping"], ASKED, ASKER.port, NETWORK)
+    assert (found.contact.public_key, found.seen) == (public_key(), ASKER)
+    assert found.contact.https == ASKED
+    key().public_key().verify(reply.proof.signature, HEX["proof-signed"])
+
+
+def test_the_referrals_on_the_page_are_these() -> None:
+    found = wire.parse_referrals(wire.parse_reply(HEX["find-reply"]))
+    assert found == [(public_key(1), ASKER), (public_key(2), THIRD)]
+
+
+def test_the_first_exchange_is_within_its_limits() -> None:
+    assert len(HEX["challenge"]) <= len(HEX["ping-first"]) <= wire.MAX_FIRST_BYTES
+    assert wire.parse_reply(HEX["challenge"]).is_challenge
+
+
+@pytest.mark.parametrize(("name", "meta"), [("meta-info", META), ("withdrawal", WITHDRAWAL)])
+def test_the_code_reads_the_meta_infos_of_the_page(name: str, meta: metainfo.MetaInfo) -> None:
+    assert metainfo.parse_meta(HEX[name], NETWORK, NOW) == meta
+    assert meta.withdrawn == (name == "withdrawal")
+    for subject in ("meta", "tag", "word"):
+        records.verified(SUBJECTS[subject], HEX[name], NETWORK, NOW)
+
+
+def test_the_code_reads_the_provider_record_of_the_page() -> None:
+    said = records.verified_provider(SUBJECTS["provider"], HEX["provider-record"], NETWORK, NOW)
+    assert said == PROVIDER
+    assert said.may_come_from("127.0.0.1")
+    assert not said.may_come_from("127.0.0.2")
+
+
+@pytest.mark.parametrize("name", SUBJECTS)
+def test_the_code_reads_the_subjects_of_the_page(name: str) -> None:
+    subject = records.parse_subject(bytes.fromhex(VALUES["subjects"][name]))
+    assert subject == SUBJECTS[name]
+
+
+def test_the_code_reads_the_page_and_the_batch_of_the_page() -> None:
+    assert recordpages.parse_page(HEX["page"]).values == (PROVIDER.encoded,)
+    batch = recordpages.parse_batch(HEX["batch"])
+    assert batch == [(SUBJECTS["provider"], PROVIDER.encoded)]
+
+
+def test_the_car_of_the_page_holds_what_it_says() -> None:
+    reader = car.CarReader()
+    [(found, block)] = reader.feed(HEX["car"])
+    reader.close()
+    assert reader.roots == (RAW,)
+    assert (found, bytes(block)) == (RAW, CONTENT)
+
+
+def test_the_root_of_the_page_is_of_a_file_of_two_chunks() -> None:
+    root, block = root_block()
+    assert f"`{root}`" in PAGE
+    assert cid.block_matches(root, HEX["root"])
+    node = unixfs.parse_file(root, block)
+    assert [child.size for child in node.children] == [262_144, 6]
+    assert node.children[1].cid == RAW
+
+
+def test_a_seed_on_the_page_counts_and_others_do_not() -> None:
+    found = bytes.fromhex(VALUES["identity"]["its public key"])
+    assert public_network().key_counts(found)
+    assert not public_network().key_counts(public_key())
+
+
+@pytest.mark.parametrize(
+    "row", re.findall(r"^\| (refused|private|loopback) \| (.*?) \|", PAGE, re.MULTILINE)
+)
+def test_the_prefixes_on_the_page_have_these_scopes(row: tuple[str, str]) -> None:
+    prefixes = re.findall(r"`([0-9a-f.:]+)/\d+`", row[1])
+    assert prefixes
+    for first in prefixes:
+        assert scope(first) is Scope(row[0])
+
+
+def test_addresses_of_unknown_kinds_are_left_out_and_bad_ones_refused() -> None:
+    https = encode_addresses([ASKED])
+    assert parse_addresses([*https, [9, "?"]], 2).https == (ASKED,)
+    for bad in ([[0, b"\x7f\0\0\1", 80]], [[0, "127.0.0.1", 7117]], [[0, b"\0", 7117]], https * 3):
+        with pytest.raises(MalformedError):
+            parse_addresses(bad, 2)
