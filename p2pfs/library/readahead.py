@@ -15,8 +15,9 @@ KIB, MIB = 1024, 1024 * 1024
 AHEAD_BUDGET_BYTES = 64 * MIB
 # One reader: enough for several peers at once, each with requests that overlap.
 _MAX_WINDOW_BYTES = 32 * MIB
-# Up to here as much as was read, beyond it twice: the kernel asks ahead as well, so what looks
-# read in sequence may be twice what the reader wanted.
+# From here on twice what was read.  Before, as much, or half of it for who began elsewhere than at
+# the beginning: the kernel asks ahead as well, by up to 1 MiB at a time, so of what looks read in
+# sequence such a reader may have wanted a third.
 _CAUTIOUS_BYTES = 4 * MIB
 # The kernel's requests overtake each other by as much as it asks for at once.
 _DISORDER_BYTES = MIB
@@ -35,6 +36,7 @@ class Stream:
     def __init__(self, offset: int, stop: int) -> None:
         self.position = stop
         self.read_bytes = stop - offset
+        self._caution = 1 if offset == 0 else 2
         # A lone read elsewhere may be all that is wanted; who begins at the beginning goes on.
         self.next_step = 0 if offset == 0 else stop + 1
 
@@ -49,8 +51,9 @@ class Stream:
     @property
     def wanted_bytes(self) -> int:
         """Never more than twice what was read in sequence."""
-        factor = 1 if self.read_bytes < _CAUTIOUS_BYTES else 2
-        return min(factor * self.read_bytes, _MAX_WINDOW_BYTES)
+        is_sure = self.read_bytes >= _CAUTIOUS_BYTES
+        wanted = 2 * self.read_bytes if is_sure else self.read_bytes // self._caution
+        return min(wanted, _MAX_WINDOW_BYTES)
 
 
 class ReadAhead:
