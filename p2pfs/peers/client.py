@@ -14,18 +14,17 @@ import trio
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.cid import MAX_BLOCK_BYTES, block_matches
 from p2pfs.dht.overlay import Provider
-from p2pfs.errors import IntegrityError, MalformedError
+from p2pfs.peers.dialing import Dialer
 from p2pfs.peers.errors import (
     PeerBusyError,
     PeerLacksError,
     PeerUnavailableError,
     WrongBlockError,
 )
-from p2pfs.peers.exchange import Request
+from p2pfs.peers.exchange import Asking, Request, http_client
 from p2pfs.peers.ledger import Ledger, PeerStats
-from p2pfs.peers.pool import Pool
-from p2pfs.peers.receiving import Lanes, receive_car
-from p2pfs.peers.streams.tls import client_context
+from p2pfs.peers.receiving import receive_car
+from p2pfs.peers.transport import PeerTransport
 from p2pfs.peers.verifying import CarVerifier
 
 if TYPE_CHECKING:
@@ -33,7 +32,7 @@ if TYPE_CHECKING:
 
     from p2pfs.addresses import Endpoint
     from p2pfs.content.cid import Cid
-    from p2pfs.peers.exchange import Body, Head
+    from p2pfs.peers.exchange import Answer
     from p2pfs.peers.receiving import Sink
 
 _RAW = "application/vnd.ipld.raw"
@@ -51,6 +50,8 @@ _MAX_CAR_EXTRA_BYTES = 8 << 20
 _MAX_CAR_FACTOR = 2
 # The hash of more than this is left to a thread: 50 µs.
 _HASHED_AT_ONCE_BYTES = 64 << 10
+# Threads that hash and write at once; more would wait for the same cores and disk.
+_THREADS = 8
 _OK = 200
 _NOT_HERE = frozenset({404, 410, 451})
 _BUSY = frozenset({429, 503})
@@ -60,28 +61,22 @@ _BUSY = frozenset({429, 503})
 async def open_client() -> AsyncIterator[Client]:
     """A client; leaving ends its connections.  No proxy, cookie or redirect is ever followed."""
     ledger = Ledger()
-    context = client_context()
-    # Two, so that a page of records does not wait for megabytes of content from the same peer.
-    content, records = Pool(context, ledger), Pool(context, ledger)
-    async with open_nursery() as nursery:
-        nursery.start_soon(content.close_old)
-        nursery.start_soon(records.close_old)
-        try:
-            yield Client(content, records, ledger)
-        finally:
-            content.close()
-            records.close()
-            nursery.cancel_scope.cancel()
+    transport = PeerTransport(Dialer(ledger))
+    async with http_client(transport) as http, open_nursery() as nursery:
+        nursery.start_soon(transport.close_old)
+        # Two, so that a page of records does not wait for megabytes of content from the same peer.
+        yield Client(Asking(http, ledger), Asking(http, ledger), ledger)
+        nursery.cancel_scope.cancel()
 
 
 class Client:
     """Every method raises one of `peers.errors`, and MalformedError for a file that is broken."""
 
-    def __init__(self, content: Pool, records: Pool, ledger: Ledger) -> None:
+    def __init__(self, content: Asking, records: Asking, ledger: Ledger) -> None:
         self._content = content
         self._records = records
         self._ledger = ledger
-        self._lanes = Lanes()
+        self._threads = trio.CapacityLimiter(_THREADS)
 
     async def fetch_range(
         self, provider: Provider, root: Cid, size: int | None, start: int, stop: int, sink: Sink
@@ -101,8 +96,8 @@ class Client:
         def verified(count: int) -> None:
             self._ledger.verified(key, count)
 
-        async with self._answer(self._content, provider, request, limit) as body:
-            await receive_car(body, verifier, sink, self._lanes, verified)
+        async with self._answer(self._content, provider, request, limit) as answer:
+            await receive_car(answer.pieces, verifier, sink, self._threads, verified)
 
     async def fetch_block(self, provider: Provider, cid: Cid) -> bytes:
         """One whole block, at most 2 MiB, verified: roots, directories, nodes."""
@@ -110,8 +105,8 @@ class Client:
         if inline is not None:
             return inline
         request = Request("GET", f"/ipfs/{cid}?format=raw", _RAW)
-        async with self._answer(self._content, provider, request, MAX_BLOCK_BYTES) as body:
-            block = await body.read()
+        async with self._answer(self._content, provider, request, MAX_BLOCK_BYTES) as answer:
+            block = await answer.read()
             if not await self._matches(cid, block):
                 raise WrongBlockError(f"block {cid} does not match its hash")
         self._ledger.verified(provider.public_key, len(block))
@@ -124,15 +119,15 @@ class Client:
         target = f"/p2pfs/v1/records?subject={subject.hex()}&cursor={cursor.hex()}"
         provider = Provider(public_key, (endpoint,))
         request = Request("GET", target, _PAGE)
-        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as body:
-            return await body.read()
+        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
+            return await answer.read()
 
     async def post_records(self, public_key: bytes, endpoint: Endpoint, batch: bytes) -> int:
         """Offer an encoded batch of records; how many the peer says it keeps."""
         provider = Provider(public_key, (endpoint,))
         request = Request("POST", "/p2pfs/v1/records", _PAGE, batch)
-        async with self._answer(self._records, provider, request, _MAX_COUNT_BYTES) as body:
-            count = await body.read()
+        async with self._answer(self._records, provider, request, _MAX_COUNT_BYTES) as answer:
+            count = await answer.read()
             if not count.isdigit():
                 raise PeerUnavailableError(f"{endpoint} does not say how many records it kept")
             return int(count)
@@ -147,51 +142,47 @@ class Client:
 
     @asynccontextmanager
     async def _answer(
-        self, pool: Pool, provider: Provider, request: Request, limit: int
-    ) -> AsyncIterator[Body]:
-        """The body of an answer that is what was asked for, at most `limit` bytes long.
+        self, asking: Asking, provider: Provider, request: Request, limit: int
+    ) -> AsyncIterator[Answer]:
+        """An answer that is what was asked for, at most `limit` bytes long.
 
         All that is known of the peer from this exchange goes into the ledger.
         """
         key = provider.public_key
         try:
-            async with pool.exchange(provider, request) as (head, body):
-                await _drain_refusal(head, body)
-                _check(head, limit)
-                length = body.remaining
+            async with asking.ask(provider, request) as answer:
+                length = await _checked_length(answer, limit)
                 started = trio.current_time()
-                yield body
+                yield answer
                 self._ledger.received(key, length, trio.current_time() - started)
         except PeerBusyError:
             raise
         except PeerUnavailableError:
             self._ledger.failed(key)
             raise
-        except (IntegrityError, MalformedError):
+        except WrongBlockError:
             self._ledger.lied(key)
             raise
 
     async def _matches(self, cid: Cid, block: bytes) -> bool:
         if len(block) <= _HASHED_AT_ONCE_BYTES:
             return block_matches(cid, block)
-        return await trio.to_thread.run_sync(block_matches, cid, block, limiter=self._lanes.threads)
+        return await trio.to_thread.run_sync(block_matches, cid, block, limiter=self._threads)
 
 
-async def _drain_refusal(head: Head, body: Body) -> None:
-    """Read the few words of another status than 200, so that the connection can be kept."""
-    if head.status != _OK and body.remaining <= _MAX_REFUSAL_BYTES:
-        await body.read()
-
-
-def _check(head: Head, limit: int) -> None:
+async def _checked_length(answer: Answer, limit: int) -> int:
     """Raise what another status than 200, or a length that cannot be, means."""
-    if head.status in _NOT_HERE:
+    length = answer.length
+    if answer.status != _OK and length is not None and length <= _MAX_REFUSAL_BYTES:
+        await answer.read()  # a few words, so that the connection can be kept
+    if answer.status in _NOT_HERE:
         raise PeerLacksError("the peer does not have it")
-    if head.status in _BUSY:
-        raise PeerBusyError("the peer is busy", head.retry_after)
-    if head.status != _OK:
-        raise PeerUnavailableError(f"the peer answers with status {head.status}")
-    if head.length is None:
+    if answer.status in _BUSY:
+        raise PeerBusyError("the peer is busy", answer.retry_after)
+    if answer.status != _OK:
+        raise PeerUnavailableError(f"the peer answers with status {answer.status}")
+    if length is None:
         raise PeerUnavailableError("the peer does not say how long its answer is")
-    if head.length > limit:
-        raise PeerUnavailableError(f"the peer announces {head.length} bytes, at most {limit} fit")
+    if length > limit:
+        raise PeerUnavailableError(f"the peer announces {length} bytes, at most {limit} fit")
+    return length

@@ -1,41 +1,43 @@
-"""HTTP/1.1 with one peer over one connection: a request, the head of its answer, its body.
+"""A request to a peer and its answer, by httpx; how many to one peer at once.
 
-Heads go through h11; a body, whose exact length the head must name, goes from the stream into
-the caller's memory without passing through it, which is worth half of the client's CPU time.
-What the answer means is for `client`; which connection to use, for `pool`.
+What is asked, and what an answer means, is for `client`; connections are for `transport`.
 """
 
 from __future__ import annotations
 
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from math import inf
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import TYPE_CHECKING
+from weakref import WeakValueDictionary
 
-import h11
+import httpx
 import trio
 
-from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
+from p2pfs.peers.dialing import host_of
+from p2pfs.peers.errors import PeerUnavailableError
 
 if TYPE_CHECKING:
-    from p2pfs.addresses import Endpoint
-    from p2pfs.peers.streams.tls import TlsStream
+    from collections.abc import AsyncIterator
 
-# PROTOCOLS section 4; our gateway sends 400 bytes.
-_MAX_HEAD_BYTES = 16 << 10
-# 100, 103 and the like mean nothing here; endless ones would be a way to never answer.
-_MAX_INFORMATIONAL = 4
-# The client's side of PROTOCOLS section 4: a peer is given up after so long without a byte ...
-_SILENCE_SECONDS = 5
-# ... or with less than this in that time, which is 13 KB/s: a 256 KiB chunk in 20 s.
-_LEAST_BYTES_A_WINDOW = 64 << 10
+    from p2pfs.dht.overlay import Provider
+    from p2pfs.peers.ledger import Ledger
+    from p2pfs.peers.peerstream import PeerStream
+
 # Whoever asks for more patience is asked again all the same: limits are by the second.
 _LONGEST_RETRY_SECONDS = 60
-# Waking for each 16 KiB record would cost more than decrypting it.
-_WORTH_WAKING_BYTES = _LEAST_BYTES_A_WINDOW
 
 
-class StaleConnectionError(PeerUnavailableError):
-    """The connection had been closed before the request arrived, so asking again is safe."""
+def http_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
+    """Without whatever makes a client tell or follow more than was asked: see PROTOCOLS 4."""
+    return httpx.AsyncClient(
+        transport=transport,
+        headers={"Accept-Encoding": "identity", "User-Agent": "p2pfs"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        timeout=None,  # noqa: S113 how long a peer may be silent, `peerstream` decides
+        follow_redirects=False,
+        trust_env=False,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,182 +47,90 @@ class Request:
     method: str
     target: str
     accept: str
-    body: bytes = b""
+    body: bytes | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The beginning of an answer; a `length` of None means that the body cannot be used."""
+class Answer:
+    """The head of an answer, and the pieces of its body, which can be read once."""
 
-    status: int
-    length: int | None
-    retry_after: float
-    keeps_connection: bool
-
-
-class Connection:
-    """To one peer, whose key is proven; one exchange at a time."""
-
-    def __init__(self, stream: TlsStream, endpoint: Endpoint) -> None:
-        self.endpoint = endpoint
-        self._stream = stream
-        self._scratch = bytearray(_MAX_HEAD_BYTES)
-        self._is_used = False
-        self.idle_since = 0.0
-        """When it was last put aside, on trio's clock."""
-
-    @property
-    def is_fresh(self) -> bool:
-        """Whether it can be used again: nothing lies unread, and the peer has not closed it."""
-        return not self._stream.has_arrived()
-
-    async def ask(self, request: Request) -> tuple[Head, Body]:
-        """Send a request and wait for the beginning of its answer; raises PeerUnavailableError."""
-        protocol = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD_BYTES)
-        try:
-            await self._stream.send_all(_encode(protocol, request, self.endpoint))
-            with trio.fail_after(_SILENCE_SECONDS):
-                response = await self._receive_response(protocol)
-        except trio.TooSlowError as error:
-            raise PeerSilentError(f"{self.endpoint} does not answer a request") from error
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            if self._is_used and not protocol.trailing_data[0]:
-                raise StaleConnectionError(f"{self.endpoint} has closed the connection") from error
-            raise PeerUnavailableError(f"{self.endpoint} broke off: {error}") from error
-        except h11.RemoteProtocolError as error:
-            raise PeerUnavailableError(f"{self.endpoint} does not speak HTTP: {error}") from error
-        self._is_used = True
-        head = _head_of(response, self.endpoint)
-        if head.length is None:
-            return head, Body(self._stream, self.endpoint, 0, b"")
-        beginning, _ = protocol.trailing_data
-        if len(beginning) > head.length:
-            raise PeerUnavailableError(f"{self.endpoint} sent more than it had declared")
-        return head, Body(self._stream, self.endpoint, head.length, beginning)
-
-    async def _receive_response(self, protocol: h11.Connection) -> h11.Response:
-        """The final response; what is left of the last bytes is the body's beginning."""
-        informational = 0
-        while True:
-            event = protocol.next_event()
-            if isinstance(event, h11.Response):
-                return event
-            if event is h11.NEED_DATA:
-                count = await self._stream.receive_into(memoryview(self._scratch))
-                if count == 0:
-                    raise trio.BrokenResourceError("closed before an answer")
-                protocol.receive_data(bytes(self._scratch[:count]))
-                continue
-            informational += 1
-            if not isinstance(event, h11.InformationalResponse):
-                raise h11.RemoteProtocolError("an answer without a beginning")
-            if informational > _MAX_INFORMATIONAL:
-                raise h11.RemoteProtocolError("no end of informational responses")
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-class Body:
-    """The `remaining` bytes of an answer; the connection can be used again once there are none."""
-
-    def __init__(
-        self, stream: TlsStream, endpoint: Endpoint, length: int, beginning: bytes
-    ) -> None:
-        self.remaining = length
-        self._stream = stream
-        self._endpoint = endpoint
-        self._beginning = memoryview(beginning)
-        self._quiet_seconds = 0.0  # waited for since the last byte
-        self._window_seconds = 0.0
-        self._window_bytes = 0
-
-    async def receive_into(self, view: memoryview, until: float = inf) -> int:
-        """Put what has come into `view`; 0 if nothing has by `until` on trio's clock.
-
-        Only while some remains.  Raises PeerUnavailableError, as PeerSilentError for a peer that
-        is slower than the minimum: time in which nobody waits here is not held against it.
-        """
-        view = view[: self.remaining]
-        if self._beginning:
-            count = min(len(view), len(self._beginning))
-            view[:count] = self._beginning[:count]
-            self._beginning = self._beginning[count:]
-        else:
-            count = await self._receive(view, until)
-        self.remaining -= count
-        return count
+    def __init__(self, response: httpx.Response) -> None:
+        headers = response.headers
+        self._response = response
+        self._connection: PeerStream = response.extensions["network_stream"]
+        if headers.get("content-encoding", "identity").strip().lower() != "identity":
+            raise PeerUnavailableError(
+                f"{self._connection.endpoint} encodes content, which was not asked for"
+            )
+        self.status = response.status_code
+        self.retry_after = _seconds(headers.get("retry-after", ""))
+        self.length = _length(headers)
+        """As declared, and kept; None means that the body cannot be used."""
+        if self.length is not None:
+            self._connection.expect(self.length)
+        self.pieces = response.aiter_raw()
 
     async def read(self) -> bytes:
-        """All that remains; whoever calls has looked at how much that is."""
-        whole = bytearray(self.remaining)
-        view = memoryview(whole)
-        while self.remaining:
-            view = view[await self.receive_into(view) :]
-        return bytes(whole)
+        """The whole body; whoever calls has looked at how long it is."""
+        return b"".join([piece async for piece in self.pieces])
 
-    async def _receive(self, view: memoryview, until: float) -> int:
-        started = trio.current_time()
-        count = 0
-        with trio.move_on_at(min(until, started + _SILENCE_SECONDS - self._quiet_seconds)):
-            count = await self._stream_receive(view)
-        self._judge(count, trio.current_time() - started)
-        return count
+    async def end(self) -> None:
+        """Let go of a body that nobody reads any more.
 
-    def _judge(self, count: int, waited: float) -> None:
-        """Raise PeerSilentError if so many bytes after so long a wait are too few at last."""
-        self._quiet_seconds = 0.0 if count else self._quiet_seconds + waited
-        self._window_seconds += waited
-        self._window_bytes += count
-        is_slow = False
-        if self._window_seconds >= _SILENCE_SECONDS:
-            is_slow = self._window_bytes < min(_LEAST_BYTES_A_WINDOW, self.remaining)
-            self._window_seconds, self._window_bytes = 0.0, 0
-        if is_slow or self._quiet_seconds >= _SILENCE_SECONDS:
-            raise PeerSilentError(f"{self._endpoint} sends too slowly, or nothing any more")
-
-    async def _stream_receive(self, view: memoryview) -> int:
-        worth_waking = min(self.remaining, len(view), _WORTH_WAKING_BYTES)
-        try:
-            count = await self._stream.receive_into(view, worth_waking)
-        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-            raise PeerUnavailableError(f"{self._endpoint} broke off: {error}") from error
-        if count == 0:
-            raise PeerUnavailableError(f"{self._endpoint} broke off {self.remaining} bytes early")
-        return count
+        Each layer of httpx and httpcore has a generator in it, and all must end where they stand,
+        be it by an error: left to the garbage collector, their ends would run at any later time.
+        """
+        if self._response.is_closed or self.length is None:
+            return  # all have ended, or none has begun
+        if self._response.num_bytes_downloaded < self.length:
+            self._connection.close()
+        with suppress(PeerUnavailableError):
+            async for _ in self.pieces:
+                pass
 
 
-def _encode(protocol: h11.Connection, request: Request, endpoint: Endpoint) -> bytes:
-    headers = [
-        ("Host", str(endpoint)),
-        ("Accept", request.accept),
-        ("Accept-Encoding", "identity"),
-    ]
-    if request.method == "POST":
-        headers.append(("Content-Length", str(len(request.body))))
-    head = protocol.send(h11.Request(method=request.method, target=request.target, headers=headers))
-    protocol.send(h11.Data(data=request.body))
-    protocol.send(h11.EndOfMessage())
-    return head + request.body
+class Asking:
+    """Requests to all peers, to each only so many at once."""
+
+    def __init__(self, http: httpx.AsyncClient, ledger: Ledger) -> None:
+        self._http = http
+        self._ledger = ledger
+        # While somebody waits for one or holds it.
+        self._limits = WeakValueDictionary[bytes, trio.CapacityLimiter]()
+
+    @asynccontextmanager
+    async def ask(self, provider: Provider, request: Request) -> AsyncIterator[Answer]:
+        """Send a request and hand out its answer; raises PeerUnavailableError.
+
+        The connection is kept if the body was read whole, else closed.
+        """
+        key = provider.public_key
+        most = self._ledger.stats(key).connections
+        limit = self._limits.setdefault(key, trio.CapacityLimiter(most))
+        limit.total_tokens = most
+        async with (
+            limit,
+            self._http.stream(
+                request.method,
+                f"http://{host_of(key)}{request.target}",
+                headers={"Accept": request.accept},
+                content=request.body,
+                extensions={"provider": provider},
+            ) as response,
+        ):
+            answer = Answer(response)
+            try:
+                yield answer
+            finally:
+                await answer.end()
 
 
-def _head_of(response: h11.Response, endpoint: Endpoint) -> Head:
-    headers = dict(response.headers)
-    encoding = headers.get(b"content-encoding", b"identity").strip().lower()
-    if encoding != b"identity":
-        raise PeerUnavailableError(f"{endpoint} encodes content, which was not asked for")
-    length = headers.get(b"content-length")
-    is_framed = length is not None and b"transfer-encoding" not in headers
-    closes = b"close" in headers.get(b"connection", b"").lower()
-    return Head(
-        status=response.status_code,
-        length=int(length) if is_framed and length is not None else None,
-        retry_after=_seconds(headers.get(b"retry-after", b"")),
-        keeps_connection=is_framed and not closes and response.http_version >= b"1.1",
-    )
+def _length(headers: httpx.Headers) -> int | None:
+    length = headers.get("content-length", "")
+    is_framed = length.isdigit() and "transfer-encoding" not in headers
+    return int(length) if is_framed else None
 
 
-def _seconds(value: bytes) -> float:
+def _seconds(value: str) -> float:
     """A Retry-After, within reason."""
     is_number = value.isdigit() and len(value) <= len(str(_LONGEST_RETRY_SECONDS))
     return min(float(value), _LONGEST_RETRY_SECONDS) if is_number else 1.0

@@ -37,10 +37,14 @@ class PeerStats:
     wrong: int = 0
 
     @property
+    def is_far(self) -> bool:
+        """Whether a round trip is long, so that more has to be under way."""
+        return self.rtt is not None and self.rtt > _FAR_SECONDS
+
+    @property
     def connections(self) -> int:
         """How many requests to it can be under way at once."""
-        is_far = self.rtt is not None and self.rtt > _FAR_SECONDS
-        return _FAR_CONNECTIONS if is_far else _CONNECTIONS
+        return _FAR_CONNECTIONS if self.is_far else _CONNECTIONS
 
 
 class Ledger:

@@ -103,7 +103,9 @@ class CarVerifier:
             self._enter(want, bytes(block))
             return
         if want.stop is not None and len(block) != want.stop - want.start:
-            raise WrongBlockError(f"block {want.cid} is of {len(block)} bytes")
+            if block_matches(want.cid, block):
+                raise MalformedError(f"block {want.cid} is not as long as its file says")
+            raise WrongBlockError(f"block {want.cid} does not match its hash")
         self._batch.pieces.append(Piece(want.cid, want.start, block))
         self._advance(None)
 

@@ -20,9 +20,13 @@ from p2pfs.content.walk import walk
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import NotFoundError
 from p2pfs.identity import Identity
+from p2pfs.peers.dialing import Dialer
+from p2pfs.peers.exchange import Asking, http_client
+from p2pfs.peers.ledger import Ledger
 from p2pfs.peers.reach import listen
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.peers.streams.tls import TlsStream, server_context
+from p2pfs.peers.transport import PeerTransport
 from p2pfs.store.pieces import Piece, Plan
 from tests.content.dags import Dag
 
@@ -168,8 +172,41 @@ async def scripted(script: Script, name: str = "server") -> AsyncIterator[Provid
             nursery.cancel_scope.cancel()
 
 
+@asynccontextmanager
+async def asking(ledger: Ledger | None = None) -> AsyncIterator[Asking]:
+    """What `open_client` asks its peers by."""
+    ledger = ledger or Ledger()
+    async with http_client(PeerTransport(Dialer(ledger))) as http:
+        yield Asking(http, ledger)
+
+
 def provider(port: int, name: str = "server") -> Provider:
     return Provider(identity(name).public_key, (Endpoint("127.0.0.1", port),))
+
+
+class Counting:
+    """A script that answers "ok", counting connections, requests, and those at once."""
+
+    def __init__(self, requests_a_connection: int = 100) -> None:
+        self.connections = 0
+        self.requests = 0
+        self.at_once = 0
+        self.most_at_once = 0
+        self.go_on = trio.Event()
+        self.go_on.set()
+        self._requests_a_connection = requests_a_connection
+
+    async def __call__(self, stream: TlsStream) -> None:
+        self.connections += 1
+        for _ in range(self._requests_a_connection):
+            if not await stream.receive_some():
+                return
+            self.requests += 1
+            self.at_once += 1
+            self.most_at_once = max(self.most_at_once, self.at_once)
+            await self.go_on.wait()
+            self.at_once -= 1
+            await stream.send_all(http_answer(b"ok"))
 
 
 def answering(answer: bytes) -> Script:

@@ -225,6 +225,23 @@ async def test_a_broken_file_is_told_apart_from_a_lying_peer() -> None:
     ):
         with pytest.raises(MalformedError):
             await asking.fetch_range(peer, root, 3, 0, 3, MemorySink(3))
+        stats = asking.stats(peer.public_key)
+    assert (stats.failures, stats.wrong) == (0, 0)
+
+
+async def test_a_size_that_the_publisher_got_wrong_is_not_the_peers_fault() -> None:
+    dag = balanced(b"small")
+    async with serving(gateway(dag)) as peer, open_client() as asking:
+        with pytest.raises(MalformedError):
+            await asking.fetch_range(peer, dag.root, 6, 0, 6, MemorySink(6))
+        assert asking.stats(peer.public_key).wrong == 0
+
+
+async def test_a_car_that_is_none_is_the_peers_fault() -> None:
+    async with scripted(answering(http_answer(b"\xff" * 1_000))) as peer, open_client() as asking:
+        with pytest.raises(WrongBlockError):
+            await asking.fetch_range(peer, FILE.root, FILE.size, 0, 1, MemorySink(1))
+        assert asking.stats(peer.public_key).wrong == 1
 
 
 def car_of_one(dag: Dag) -> bytes:
