@@ -8,7 +8,7 @@ from __future__ import annotations
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 
-from p2pfs.content.metainfo import LIFETIME_SECONDS
+from p2pfs.content.metainfo import LIFETIME_SECONDS, SKEW_SECONDS
 
 if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
@@ -35,7 +35,7 @@ def need(told: MetaInfo | None, wanted: MetaInfo | None, accepted_until: int, no
 
     `accepted_until` is when what other nodes accepted expires, 0 if they accepted nothing.
     """
-    live = told is not None and not told.withdrawn and told.expires > now
+    live = told is not None and not told.withdrawn and now < told.expires <= _latest_end(now)
     if wanted is None:
         return Need.WITHDRAW if live else Need.NOTHING
     if told is None or not live:
@@ -51,6 +51,11 @@ def renewal(told: MetaInfo) -> int:
     """When to say it again, 8 to 11 hours after it was said; the same after a restart."""
     spread = _RENEW_WITHIN_SECONDS * _last_byte(told.cid) // _BYTE_VALUES
     return told.expires - LIFETIME_SECONDS + _RENEW_AFTER_SECONDS + spread
+
+
+def _latest_end(now: int) -> int:
+    """What ends later was said by a clock that was ahead, and nobody takes it in."""
+    return now + LIFETIME_SECONDS + SKEW_SECONDS
 
 
 def _says(meta: MetaInfo) -> tuple[object, ...]:

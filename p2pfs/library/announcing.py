@@ -17,6 +17,7 @@ from p2pfs.content.cid import Cid
 from p2pfs.content.metainfo import (
     LIFETIME_SECONDS,
     MAX_ADDRESSES,
+    SKEW_SECONDS,
     create_meta,
     next_seq,
     withdraw_meta,
@@ -49,7 +50,10 @@ _PROBE_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 300.0
 # An address that peers see comes and goes at most with the network we are in.
-_ADDRESSES_EVERY_SECONDS = 10.0
+_SURROUNDINGS_EVERY_SECONDS = 10.0
+# Records end by the clock, the agenda goes by time awake: apart by more than this, the clock was
+# set, or the machine has slept.
+_CLOCK_STEP_SECONDS = 60.0
 _MILLISECONDS = 1_000
 NO_PEERS = "no peers yet"
 
@@ -98,7 +102,7 @@ class Announcing:
             send, receive = trio.open_memory_channel[Cid](0)
             for _ in range(_AT_ONCE):
                 nursery.start_soon(self._work, receive)
-            nursery.start_soon(self._watch_addresses)
+            nursery.start_soon(self._watch_surroundings)
             while True:
                 await send.send(await self._agenda.wait_next())
 
@@ -107,13 +111,23 @@ class Announcing:
         for cid in shared | self._told.keys():
             self._agenda.look_after(cid, 0)
 
-    async def _watch_addresses(self) -> None:
-        known = tuple(self._addresses())
+    async def _watch_surroundings(self) -> None:
+        """Look at everything when this node's addresses change, or its clock is another."""
+        addresses, clock = tuple(self._addresses()), self._clock_ahead()
         while True:
-            await trio.sleep(_ADDRESSES_EVERY_SECONDS)
-            if tuple(self._addresses()) != known:
-                known = tuple(self._addresses())
+            await trio.sleep(_SURROUNDINGS_EVERY_SECONDS)
+            now = tuple(self._addresses()), self._clock_ahead()
+            if now[0] == addresses and abs(now[1] - clock) < _CLOCK_STEP_SECONDS:
+                continue
+            try:
                 self._look_at_all()
+            except P2pfsError as error:  # the disk's trouble, and may be over the next time
+                _log.warning("what is to be announced cannot be read: %s", error)
+            else:
+                addresses, clock = now
+
+    def _clock_ahead(self) -> float:
+        return self._clock() - trio.current_time()
 
     async def _work(self, due: trio.MemoryReceiveChannel[Cid]) -> None:
         async for cid in due:
@@ -139,6 +153,9 @@ class Announcing:
         except P2pfsError as error:
             self._retry(cid, str(error))
             await self._explain(cid, str(error))
+        except Exception:  # noqa: BLE001 the edge: one odd file must not end the node
+            _log.exception("%s cannot be announced", cid)
+            self._retry(cid, "of a mistake in p2pfs, see its log")
 
     async def _tell(self, cid: Cid) -> None:
         now, shares = int(self._clock()), self._shares.by_cid(cid)
@@ -203,9 +220,11 @@ class Announcing:
 
     def _seq(self, cid: Cid) -> int:
         """Above all that was sent, whether it was taken in or not."""
-        told = self._told.get(cid)
+        told, now = self._told.get(cid), int(self._clock() * _MILLISECONDS)
         last = max(self._seqs.get(cid, 0), told.seq if told else 0)
-        seq = self._seqs[cid] = next_seq(last, int(self._clock() * _MILLISECONDS))
+        if last > now + SKEW_SECONDS * _MILLISECONDS:
+            last = 0  # the clock was ahead, so nobody has it; and nobody would take what is above
+        seq = self._seqs[cid] = next_seq(last, now)
         return seq
 
     def _done(self, cid: Cid, now: int) -> None:

@@ -64,6 +64,11 @@ def look_at(folder: Path, path: bytes) -> os.stat_result | None:
         return None
 
 
+def look_closely(folder: Path, path: bytes) -> tuple[os.stat_result | None, Ignores]:
+    """The same, and the patterns of every directory above it as they are now."""
+    return look_at(folder, path), _ignores_above(folder, path)
+
+
 def special_kind(found: os.stat_result | None) -> str | None:
     """What something is that is there and no regular file; None for all else."""
     if found is None or stat.S_ISREG(found.st_mode):
@@ -84,11 +89,18 @@ def _walk(
             ignores[directory] = _patterns(folder, directory)
         for entry in entries:
             path = directory + b"/" + entry.name if directory else entry.name
-            if entry.is_dir(follow_symlinks=False):
+            if _is_folder(entry):
                 if not entry.name.startswith(b".") and path.count(b"/") < _MAX_DEPTH:
                     waiting.append(path)
             elif exclusion(path, ignores) is None:
                 yield path, entry
+
+
+def _is_folder(entry: os.DirEntry[bytes]) -> bool:
+    try:
+        return entry.is_dir(follow_symlinks=False)
+    except OSError:  # where the directory does not tell the type, this is a stat
+        return False
 
 
 def _entries(folder: Path, directory: bytes) -> Iterable[os.DirEntry[bytes]]:
@@ -111,11 +123,14 @@ def _patterns(folder: Path, directory: bytes) -> tuple[Pattern, ...]:
         fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError:
         return ()
-    with open(fd, "rb") as file:
-        try:
-            return parse_ignore_file(file.read(MAX_IGNORE_BYTES))
-        except OSError:
-            return ()
+    try:
+        # A folder or a FIFO may have that name too.
+        is_file = stat.S_ISREG(os.fstat(fd).st_mode)
+        return parse_ignore_file(os.read(fd, MAX_IGNORE_BYTES)) if is_file else ()
+    except OSError:
+        return ()
+    finally:
+        os.close(fd)
 
 
 def _is_below(path: bytes, directory: bytes) -> bool:

@@ -21,6 +21,7 @@ from p2pfs.errors import P2pfsError
 from p2pfs.library.descriptions import with_media
 from p2pfs.library.media import read_media
 from p2pfs.store.beneath import open_beneath
+from p2pfs.store.files import stamp_of
 from p2pfs.store.shares import Share, ShareState
 
 if TYPE_CHECKING:
@@ -60,13 +61,13 @@ class Hashed:
 
     def share(self) -> Share:
         """The file as it is to be published."""
-        status = self.file.status
+        ino, size, mtime_ns = stamp_of(self.file.status)
         share = Share(
             path=self.file.path,
-            dev=status.st_dev,
-            ino=status.st_ino,
-            size=status.st_size,
-            mtime_ns=status.st_mtime_ns,
+            dev=self.file.status.st_dev,
+            ino=ino,
+            size=size,
+            mtime_ns=mtime_ns,
             cid=self.dag.cid,
             crc32=self.crc32,
             mime="",

@@ -20,7 +20,7 @@ from p2pfs.errors import P2pfsError
 from p2pfs.library.agenda import Agenda
 from p2pfs.library.exclusions import IGNORE_FILE, exclusion
 from p2pfs.library.filing import Filing
-from p2pfs.library.folderscan import look_at, scan_folder, special_kind
+from p2pfs.library.folderscan import look_at, look_closely, scan_folder, special_kind
 from p2pfs.library.hashing import UnsteadyError
 from p2pfs.library.known import Known
 from p2pfs.library.stillness import Stillness
@@ -140,12 +140,19 @@ class Ingest:
     async def _scan_again_and_again(self) -> None:
         while True:
             started = trio.current_time()
-            await self._scan(b"")
-            self.scanned.set()
+            await self._scan_safely()
             seconds = trio.current_time() - started
             with trio.move_on_after(max(_SCAN_EVERY_SECONDS, _SCAN_SHARE * seconds)):
                 await self._rescan.wait()
             self._rescan = trio.Event()
+
+    async def _scan_safely(self) -> None:
+        try:
+            await self._scan(b"")
+        except Exception:  # noqa: BLE001 the edge: the node must not stop looking
+            _log.exception("the share folder cannot be looked through; the next look may")
+        else:
+            self.scanned.set()
 
     async def _scan(self, below: bytes) -> None:
         scan = await trio.to_thread.run_sync(
@@ -160,14 +167,16 @@ class Ingest:
     async def _look_safely(self, path: bytes, nursery: trio.Nursery) -> None:
         try:
             await self._look(path, nursery)
-        except P2pfsError as error:
+        except Exception as error:  # noqa: BLE001 the edge: one odd file must not end the node
             self._hints.look_after(path, self._failed(path, error))
 
     async def _look(self, path: bytes, nursery: trio.Nursery) -> None:
         """Compare a path with its row, and do what follows."""
         if os.path.basename(path) == IGNORE_FILE:
             self._rescan.set()
-        found = await trio.to_thread.run_sync(look_at, self._folder, path)
+        # An ignore file may be newer than the last scan: what it names must not get out meanwhile.
+        found, above = await trio.to_thread.run_sync(look_closely, self._folder, path)
+        self._ignores |= above
         share = self._shares.get(path)
         unpublished = special_kind(found) or exclusion(path, self._ignores)
         if found is None or unpublished:
@@ -258,7 +267,7 @@ class Ingest:
         wait = self._stillness.still_seconds
         try:
             wait = await self._hash_opened(path)
-        except P2pfsError as error:
+        except Exception as error:  # noqa: BLE001 as in `_look_safely`
             wait = self._failed(path, error)
         finally:
             if self._states.get(path) == (ShareState.HASHING, ""):
@@ -292,9 +301,10 @@ class Ingest:
         if before is not None and before.cid != share.cid:
             self._announce(before.cid)
 
-    def _failed(self, path: bytes, error: P2pfsError) -> float:
+    def _failed(self, path: bytes, error: Exception) -> float:
         """Say so, and after how many seconds to try again."""
-        _log.warning("%r cannot be published: %s", path, error)
+        mistake = None if isinstance(error, P2pfsError) else error
+        _log.warning("%r cannot be published: %s", path, error, exc_info=mistake)
         self._states[path] = ShareState.FAILED, str(error)
         return _RETRY_SECONDS
 

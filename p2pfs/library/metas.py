@@ -32,6 +32,8 @@ _LOADED_AT_ONCE = 200
 _MAX_A_TAG = MAX_ENTRIES + 2_000
 # At about 3 KB each, 100 MB for the tags that are looked at now.
 _MAX_IN_MEMORY = 32_000
+# Of tags without a result too, which cost a kilobyte each, and a look at each new meta-info.
+_MAX_TAGS_IN_MEMORY = 4_000
 # Long enough for a publisher to come back from a week away to its names.
 _KEPT_AFTER_EXPIRY_SECONDS = 7 * 24 * 3_600
 # With 1 KiB each and their tags, about half a gigabyte on disk.
@@ -147,7 +149,9 @@ class Metas:
 
     def _evict(self) -> None:
         held = sum(len(tagged.metas) for tagged in self._tags.values())
-        while held > _MAX_IN_MEMORY and len(self._tags) > 1:
+        while (held > _MAX_IN_MEMORY and len(self._tags) > 1) or (
+            len(self._tags) > _MAX_TAGS_IN_MEMORY
+        ):
             _tag, tagged = self._tags.popitem(last=False)
             held -= len(tagged.metas)
 

@@ -57,6 +57,7 @@ class StoredFile:
             return b""
         self._read_ahead(offset, stop)
         held = self._object
+        held.look_again()
         if not held.checked.covers(offset, stop):
             await self._download.wait(offset, stop)
         if offset == 0 and not self._has_begun:

@@ -71,6 +71,8 @@ class Searches:
         built, now = self._built.get(tag), trio.current_time()
         if built is None or built.version != version or now > built.at + _REBUILD_SECONDS:
             built = self._built[tag] = _Built(self._build(tag, tags), version, now)
+            if len(self._built) > _MAX_LOOKED_UP:
+                del self._built[next(iter(self._built))]
         return built.listing
 
     def is_fresh(self, tag: str) -> bool:

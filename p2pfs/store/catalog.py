@@ -28,8 +28,14 @@ Row = tuple[Any, ...]
 _VERSION = 1
 # Another process can hold the file only for moments (a backup, somebody's sqlite3 shell).
 _BUSY_SECONDS = 5.0
-# What SQLite says of a file that is cut, overwritten, or was never a database.
-_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_IOERR)
+# What SQLite says of a file that is cut, overwritten, or was never a database.  Any other trouble
+# with reading and writing is the disk's, a full one's as well, and the file as good as it was.
+_DAMAGE = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
+_DAMAGE_IN_DETAIL = (
+    sqlite3.SQLITE_IOERR_SHORT_READ,
+    sqlite3.SQLITE_IOERR_CORRUPTFS,
+    sqlite3.SQLITE_IOERR_DATA,
+)
 
 # CIDs are binary and of version 1.  A root is a content of which blocks are known: a share's, a
 # fetched object's, a fetched directory's; its id keeps two million chunk rows small.
@@ -181,13 +187,18 @@ def _open_sound(path: Path) -> sqlite3.Connection:
         _make_sound(connection, path)
     except sqlite3.Error as error:
         connection.close()
-        if primary_code(error) in _DAMAGE:
+        if _is_damage(error):
             raise _DamagedError(str(error)) from error
         raise
     except BaseException:
         connection.close()
         raise
     return connection
+
+
+def _is_damage(error: sqlite3.Error) -> bool:
+    in_detail = getattr(error, "sqlite_errorcode", None)
+    return primary_code(error) in _DAMAGE or in_detail in _DAMAGE_IN_DETAIL
 
 
 def _connect(path: Path) -> sqlite3.Connection:

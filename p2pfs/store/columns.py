@@ -37,5 +37,10 @@ def signed(number: int) -> int:
     return number - _BIT_64 if number >= _BIT_63 else number
 
 
+def wrapped(number: int) -> int:
+    """Any integer modulo 2^64 as a signed one: a time in nanoseconds can be after the year 2262."""
+    return signed(number % _BIT_64)
+
+
 def unsigned(number: int) -> int:
     return number + _BIT_64 if number < 0 else number

@@ -12,6 +12,7 @@ from threading import Lock
 from typing import TYPE_CHECKING
 
 from p2pfs.errors import NoSpaceError
+from p2pfs.store.columns import wrapped
 from p2pfs.store.errors import CacheError, ShareChangedError
 
 if TYPE_CHECKING:
@@ -25,7 +26,10 @@ _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CACHE_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
 
 Stamp = tuple[int, int, int]
-"""Inode, size, mtime in ns: as long as it stays, nobody has written to the file."""
+"""Inode, size, mtime in ns modulo 2^64: as long as it stays, nobody has written to the file."""
+
+ExactStamp = tuple[int, int, int, int]
+"""With the ctime, which nobody can set back: what was hashed is right for as long as this stays."""
 
 
 class Descriptor:
@@ -123,12 +127,12 @@ class CacheFile:
         if not whole:
             raise CacheError(f"{self._path} was cut")
 
-    def stamp(self) -> Stamp | None:
+    def stamp(self) -> ExactStamp | None:
         """None if there is no such file yet."""
         if self._descriptor is None:
             return None
         with self._descriptor as number:
-            return stamp_of(os.fstat(number))
+            return _exact_stamp_of(os.fstat(number))
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -161,11 +165,14 @@ class ShareFile:
     """A published file, read where it lies.
 
     Each read looks before and after whether it still is the file that was published, and raises
-    ShareChangedError if not: a write changes the mtime before it changes content.
+    ShareChangedError if not: a write changes the mtime before it changes content.  Programs that
+    put the mtime back (taggers do) are betrayed by the ctime, which a rename changes as well:
+    `has_moved_on` tells when to hash again.
     """
 
     def __init__(self, share: Share, number: int) -> None:
         self._share = share
+        self._ctime_ns = os.fstat(number).st_ctime_ns
         self._descriptor = Descriptor(number)
 
     @property
@@ -203,23 +210,36 @@ class ShareFile:
         if not whole:
             raise ShareChangedError(self._share.path)
 
-    def stamp(self) -> Stamp | None:
+    def has_moved_on(self) -> bool:
+        """Whether its ctime is another than when this was called last, or when it was opened."""
+        with self._descriptor as number:
+            before, self._ctime_ns = self._ctime_ns, os.fstat(number).st_ctime_ns
+        return before != self._ctime_ns
+
+    def stamp(self) -> ExactStamp | None:
         """None if it is not the file any more that was published."""
         with self._descriptor as number:
             now = os.fstat(number)
-        return stamp_of(now) if now.st_nlink and self._share.is_of(now) else None
+        return _exact_stamp_of(now) if now.st_nlink and self._share.is_of(now) else None
 
     def close(self) -> None:
         self._descriptor.close()
 
     def _verify(self, number: int) -> None:
-        now = os.fstat(number)
-        if not now.st_nlink or not self._share.is_of(now):
+        if not self._is_same(os.fstat(number)):
             raise ShareChangedError(self._share.path)
+
+    def _is_same(self, now: os.stat_result) -> bool:
+        same = now.st_ctime_ns == self._ctime_ns and self._share.is_of(now)
+        return same and now.st_nlink > 0
 
 
 def stamp_of(status: os.stat_result) -> Stamp:
-    return status.st_ino, status.st_size, status.st_mtime_ns
+    return status.st_ino, status.st_size, wrapped(status.st_mtime_ns)
+
+
+def _exact_stamp_of(status: os.stat_result) -> ExactStamp:
+    return *stamp_of(status), status.st_ctime_ns
 
 
 def _read_nowait(number: int, start: int, length: int) -> bytearray | None:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from p2pfs.content.unixfs import FileNode
     from p2pfs.content.walk import Gap
     from p2pfs.store.dags import Dags, Frame
-    from p2pfs.store.files import ShareFile, Stamp
+    from p2pfs.store.files import ExactStamp, ShareFile
 
 Changed = Callable[["Object"], None]
 """Told that there is something new to be saved of an object."""
@@ -84,6 +84,12 @@ class Object:
         """
         if not self.is_share:  # else all of them are known
             await self._dags.keep_fetched(self.cid, nodes)
+
+    def look_again(self) -> None:
+        """Before a read: nothing counts as checked of a share that somebody may have written to."""
+        if not isinstance(self._file, CacheFile) and self._file.has_moved_on():
+            with self._marks:
+                self.checked = Intervals()
 
     def read_nowait(self, start: int, length: int) -> bytearray | None:
         """The bytes, if they are checked and in the page cache; None if not.
@@ -164,7 +170,7 @@ class Object:
                 self._landed.add(start, stop)
         self._changed(self)
 
-    def stamp(self) -> Stamp | None:
+    def stamp(self) -> ExactStamp | None:
         """Of its file; None if there is none, or if it is a share that has changed."""
         return self._file.stamp()
 

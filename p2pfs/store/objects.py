@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.store.catalog import Catalog
     from p2pfs.store.dags import Dags
-    from p2pfs.store.files import Stamp
+    from p2pfs.store.files import ExactStamp
     from p2pfs.store.shares import Shares
 
 # The account is a hint: a kill costs fetching again what came since it was last saved.
@@ -73,7 +73,7 @@ class Objects:
         self._shares = shares
         self._open: dict[Cid, dict[int, Object]] = {}  # by size: one of them can be right
         self._unsaved: set[Object] = set()
-        self._checked: OrderedDict[tuple[Cid, int], tuple[Stamp, Intervals]] = OrderedDict()
+        self._checked: OrderedDict[tuple[Cid, int], tuple[ExactStamp, Intervals]] = OrderedDict()
 
     def open(self, cid: Cid, size: int) -> Object:
         """The object of a content, the same for all who have it open; `close` it in the end.

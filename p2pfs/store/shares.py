@@ -17,6 +17,7 @@ from p2pfs.store.beneath import open_beneath
 from p2pfs.store.columns import joined, root_key, signed, split, stored_cid, unsigned
 from p2pfs.store.dags import forget_unused, keep_chunks, keep_nodes, keep_root
 from p2pfs.store.errors import ShareChangedError
+from p2pfs.store.files import stamp_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -81,12 +82,8 @@ class Share:
         The device does not count: its number can change with every start of the machine (btrfs,
         NFS, USB), and a path, an inode and a time in nanoseconds do not repeat on another.
         """
-        return (
-            status.st_ino == self.ino
-            and status.st_size == self.size
-            and status.st_mtime_ns == self.mtime_ns
-            and stat.S_ISREG(status.st_mode)
-        )
+        stamp = self.ino, self.size, self.mtime_ns
+        return stamp_of(status) == stamp and stat.S_ISREG(status.st_mode)
 
 
 class Shares:

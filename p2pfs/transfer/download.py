@@ -34,6 +34,9 @@ if TYPE_CHECKING:
 
 # As many as a file's speed can need; of a popular one the rest of the world is not tried.
 _MAX_PEERS = 32
+# Those that have failed make room for others, else as many made-up providers would hide the real
+# ones; in all it is what a key of the overlay holds.
+_MAX_PEERS_IN_ALL = 256
 # Where a peer is known by more addresses than one record names.
 _MAX_ADDRESSES = 8
 
@@ -75,7 +78,7 @@ class Download:
         if known is not None:
             both = dict.fromkeys(provider.addresses + known.provider.addresses)
             known.provider = Provider(provider.public_key, tuple(both)[:_MAX_ADDRESSES])
-        elif len(self._plan.peers) < _MAX_PEERS:
+        elif self._has_room():
             stats = self._client.stats(provider.public_key)
             standing = Standing(provider, stats.rate, suspect=bool(stats.wrong))
             self._plan.peers[provider.public_key] = standing
@@ -146,6 +149,11 @@ class Download:
                 f"where the publisher says {self.claimed_crc32:08x}"
             )
         return describe(self._failures()) or str(self._search.error or "")
+
+    def _has_room(self) -> bool:
+        peers = self._plan.peers.values()
+        sound = sum(not (peer.is_dropped or peer.failures) for peer in peers)
+        return sound < _MAX_PEERS and len(peers) < _MAX_PEERS_IN_ALL
 
     # Decisions: immediate, and made again after anything has changed.
 

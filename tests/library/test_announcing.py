@@ -2,7 +2,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from p2pfs.content.metainfo import LIFETIME_SECONDS
+from p2pfs.library import announcing
 from p2pfs.store.shares import ShareState
 from tests.dht.fakes import OverlayWorld
 from tests.library.id3 import mp3
@@ -135,3 +138,31 @@ async def test_a_record_that_expired_is_no_longer_called_published(tmp_path: Pat
     world.nodes = [overlay]
     async with open_library(tmp_path, overlay, 1, ahead(25)) as node:
         await node.wait_state("a.txt", ShareState.ANNOUNCING, "no peers yet")
+
+
+async def test_after_a_long_sleep_what_has_expired_is_announced_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcing, "_SURROUNDINGS_EVERY_SECONDS", 0.01)
+    slept_hours = 0.0
+    world = two_nodes()
+    clock = lambda: time.time() + slept_hours * 3600  # noqa: E731 one line, and a variable in it
+    async with open_library(tmp_path, join(world, 1), 1, clock) as node:
+        node.write("a.txt", b"a")
+        await node.wait_state("a.txt", PUBLISHED)
+        seq = (await node.wait_share("a.txt")).seq
+        slept_hours = 25.0
+        await wait_until(lambda: (row := node.share("a.txt")) is not None and row.seq > seq)
+
+
+async def test_a_clock_that_was_years_ahead_is_forgotten(tmp_path: Path) -> None:
+    """What was said then nobody takes in: neither it nor anything numbered after it."""
+    alone = OverlayWorld()
+    async with open_library(tmp_path, join(alone, 1), 1, ahead(50_000)) as node:
+        node.write("x/a.txt", b"a")
+        await node.wait_state("x/a.txt", ShareState.ANNOUNCING, "no peers yet")
+    world = two_nodes()
+    async with open_library(tmp_path, join(world, 1), 1) as node:
+        await node.wait_state("x/a.txt", PUBLISHED)
+        (meta,) = world.metas["x"].values()
+        assert meta.seq < (time.time() + 60) * 1000

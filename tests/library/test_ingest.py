@@ -3,10 +3,15 @@ import os
 import zlib
 from pathlib import Path
 
+import pytest
 import trio
 
 from p2pfs.content.balanced import build_file
 from p2pfs.content.cid import Cid, raw_cid
+from p2pfs.library import hashing, ingest
+from p2pfs.library.folderscan import Scan, scan_folder
+from p2pfs.library.media import Media, read_media
+from p2pfs.store.files import Stamp
 from p2pfs.store.shares import ShareState
 from tests.library.id3 import mp3
 from tests.library.kit import STILL_SECONDS, open_share_folder, wait_until
@@ -265,3 +270,76 @@ async def test_names_that_are_no_utf8_are_published_readably(tmp_path: Path) -> 
         row = share.shares.get(b"caf\xe9.txt")
         assert row is not None
         assert row.name == "caf\ufffd.txt"
+
+
+async def test_an_ignore_file_that_is_no_file_is_as_good_as_none(tmp_path: Path) -> None:
+    (tmp_path / "share" / "folder" / ".p2pfsignore").mkdir(parents=True)
+    os.mkfifo(tmp_path / "share" / ".p2pfsignore")
+    written = os.open(tmp_path / "share" / ".p2pfsignore", os.O_RDWR)  # nothing to read, no end
+    try:
+        async with open_share_folder(tmp_path) as share:
+            share.write("folder/a.txt", b"a")
+            await share.wait_share("folder/a.txt")
+    finally:
+        os.close(written)
+
+
+async def test_a_time_beyond_what_a_column_holds_is_a_time(tmp_path: Path) -> None:
+    year_2400 = 13_569_465_600 * 10**9
+    async with open_share_folder(tmp_path) as share:
+        share.write("future.txt", b"from then")
+        os.utime(share.folder / "future.txt", ns=(year_2400, year_2400))
+        if (share.folder / "future.txt").stat().st_mtime_ns != year_2400:
+            return  # the file system has no such time
+        row = await share.wait_share("future.txt")
+        assert share.shares.open_share(row) > 0
+    async with open_share_folder(tmp_path) as share:
+        assert share.told == []  # known again, and not hashed again
+        assert share.share("future.txt") == row
+
+
+async def test_a_mistake_about_one_file_costs_that_file_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stumble(fd: int, name: str) -> Media:
+        if name == "odd.txt":
+            raise ArithmeticError("nobody has thought of that")
+        return read_media(fd, name)
+
+    monkeypatch.setattr(hashing, "read_media", stumble)
+    async with open_share_folder(tmp_path) as share:
+        share.write("odd.txt", b"odd")
+        await share.wait_state("odd.txt", ShareState.FAILED, "nobody has thought of that")
+        share.write("even.txt", b"even")
+        await share.wait_share("even.txt")
+
+
+async def test_a_look_that_fails_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = iter([OSError("a disk that does not answer")])
+
+    def scan(folder: Path, below: bytes, known: dict[bytes, Stamp]) -> Scan:
+        for error in looks:
+            raise error
+        return scan_folder(folder, below, known)
+
+    monkeypatch.setattr(ingest, "scan_folder", scan)
+    monkeypatch.setattr(ingest, "_SCAN_EVERY_SECONDS", 0.01)
+    async with open_share_folder(tmp_path) as share:  # waits for the first whole look
+        share.write("a.txt", b"a")
+        await share.wait_share("a.txt")
+
+
+async def test_what_an_ignore_file_names_is_not_published_for_a_moment_either(
+    tmp_path: Path,
+) -> None:
+    """As `cp -r` through the mount brings them: all at once, in any order."""
+    async with open_share_folder(tmp_path) as share:
+        share.write("p/secret.txt", b"secret")
+        share.write("p/.p2pfsignore", b"secret*\n")
+        share.write("p/secret.md", b"another secret")
+        share.write("p/open.txt", b"open")
+        await share.wait_state("p/secret.txt", ShareState.IGNORED, "named in .p2pfsignore")
+        row = await share.wait_share("p/open.txt")
+        assert share.told == [row.cid]

@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import pytest
 import trio
 
+from p2pfs.library import metas, searching
 from p2pfs.library.names import short_cid
 from p2pfs.store.shares import ShareState
 from tests.dht.fakes import OverlayWorld
@@ -179,3 +181,16 @@ async def test_a_search_goes_on_behind_its_callers_deadline(tmp_path: Path) -> N
         assert deadline.cancelled_caught
         await trio.sleep(0.4)
         assert list(bob.searches.listing("x").entries) == ["a.txt"]
+
+
+async def test_tags_that_nobody_uses_are_forgotten(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(metas, "_MAX_TAGS_IN_MEMORY", 10)
+    monkeypatch.setattr(searching, "_MAX_LOOKED_UP", 10)
+    async with open_library(tmp_path, join(OverlayWorld(), 1), 1) as node:
+        for number in range(50):
+            assert await node.listed(f"nothing-{number}") == []
+        searches = node.searches
+        assert len(searches._built) <= 10
+        assert len(searches._metas._tags) <= 10

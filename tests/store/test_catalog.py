@@ -13,6 +13,7 @@ import trio.testing
 
 from p2pfs.concurrency import all_of
 from p2pfs.errors import NoSpaceError, UsageError
+from p2pfs.store import catalog as catalog_module
 from p2pfs.store.catalog import Catalog, open_catalog
 from p2pfs.store.errors import CatalogError
 
@@ -155,3 +156,25 @@ async def test_a_wrong_statement_is_a_mistake_and_not_the_disks(tmp_path: Path) 
             catalog.rows("SELECT nothing FROM nowhere")
         with pytest.raises(CatalogError):
             catalog.rows("DELETE FROM names")  # the reading connection only reads
+
+
+async def test_a_disk_that_fails_at_the_start_costs_no_catalogue(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full disk has no room for SQLite's shared memory, which it calls an I/O error."""
+    path = tmp_path / "c"
+    async with open_catalog(path) as catalog:
+        await catalog.execute(INSERT, "music", "song.mp3", b"cid")
+
+    def fail(_connection: sqlite3.Connection, _path: Path) -> None:
+        error = sqlite3.OperationalError("disk I/O error")
+        error.sqlite_errorcode = sqlite3.SQLITE_IOERR_SHMSIZE
+        raise error
+
+    with monkeypatch.context() as full, pytest.raises(CatalogError):
+        full.setattr(catalog_module, "_make_sound", fail)
+        async with open_catalog(path):
+            pass
+    async with open_catalog(path) as catalog:
+        assert catalog.row("SELECT cid FROM names") == (b"cid",)
+    assert not path.with_name("c.damaged").exists()

@@ -85,7 +85,8 @@ async def test_a_share_cut_while_it_is_open_is_an_error(tmp_path: Path) -> None:
         file = ShareFile(share, store.shares.open_share(share))
         stamp = file.stamp()
         assert file.read(100, 10) == CONTENT[100:110]
-        assert stamp == (share.ino, share.size, share.mtime_ns)
+        assert stamp is not None
+        assert stamp[:3] == (share.ino, share.size, share.mtime_ns)
         with pytest.raises(ShareChangedError):
             file.read(995, 10)
         os.truncate(store.folder / "a", 500)

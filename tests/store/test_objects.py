@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -18,6 +19,7 @@ from p2pfs.content.cid import RAW, Cid
 from p2pfs.content.intervals import Intervals
 from p2pfs.errors import MalformedError, NoSpaceError
 from p2pfs.store.catalog import Catalog
+from p2pfs.store.errors import ShareChangedError
 from p2pfs.store.objects import Objects, _decoded
 from tests.content.dags import Dag, balanced
 from tests.store.kit import content_of, fetch, nodes_of, open_store, publish, small_dag
@@ -189,3 +191,38 @@ async def test_an_empty_content_is_whole(tmp_path: Path) -> None:
 def test_a_damaged_account_says_nothing(encoded: bytes) -> None:
     present = _decoded(encoded, 100)
     assert not present.overlaps(100, 1 << 62)
+
+
+async def test_a_share_whose_mtime_was_put_back_is_hashed_again(tmp_path: Path) -> None:
+    """As taggers do that preserve the times of what they write to."""
+    content = content_of(1_000)
+    async with open_store(tmp_path) as store:
+        dag = await publish(store, "song.mp3", content)
+        opened = store.objects.open(dag.root, dag.size)
+        await opened.check(0, 1_000)
+        assert opened.read(0, 1_000) == content
+        file = store.folder / "song.mp3"
+        before = file.stat()
+        with file.open("r+b") as song:
+            song.write(b"TAG")
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        with pytest.raises(ShareChangedError):
+            opened.read(0, 1_000)
+        opened.look_again()
+        assert not opened.checked
+        with pytest.raises(ShareChangedError):
+            await opened.check(0, 1_000)
+        store.objects.close(opened)
+
+
+async def test_a_share_that_was_renamed_is_read_on(tmp_path: Path) -> None:
+    content = content_of(1_000)
+    async with open_store(tmp_path) as store:
+        dag = await publish(store, "song.mp3", content)
+        opened = store.objects.open(dag.root, dag.size)
+        await opened.check(0, 1_000)
+        (store.folder / "song.mp3").rename(store.folder / "other.mp3")
+        opened.look_again()
+        await opened.check(0, 1_000)
+        assert opened.read(0, 1_000) == content
+        store.objects.close(opened)

@@ -93,6 +93,9 @@ class FakeObject:
                     else:
                         self.present.remove(leaf.start, leaf.stop)
 
+    def look_again(self) -> None:
+        """It is in memory: nobody else writes to it."""
+
     def read_nowait(self, start: int, length: int) -> bytes | None:
         return self.content[start : start + length]
 

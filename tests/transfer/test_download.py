@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -367,3 +367,19 @@ async def test_one_files_read_ahead_does_not_delay_anothers_reader(
             started = trio.current_time()
             await download.wait(0, 1)
             assert trio.current_time() - started < 0.1
+
+
+async def test_made_up_providers_do_not_hide_the_real_one(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    made_up = {f"z{number}": FakePeer(is_gone=True) for number in range(60)}
+    client = FakeClient(dag, **made_up, real=FakePeer())
+    overlay = FakeOverlay(providers(client))
+    async with downloading(client, dag, overlay=overlay, names=[]) as (download, _):
+        for _attempt in range(3):
+            with suppress(UnreachableError):
+                await download.wait(0, 1)
+                return
+            await trio.sleep(6)
+    pytest.fail("the real one was never asked")

@@ -5,7 +5,7 @@ One liar must not make up an address for us, so distinct networks are counted, n
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from typing import TYPE_CHECKING
 
 from p2pfs.addresses import prefix_group
@@ -36,8 +36,19 @@ class Observed:
         return changed
 
     def addresses(self) -> tuple[Endpoint, ...]:
-        """What was said, by how many distinct networks said it, most first."""
+        """What was said, by how many distinct networks said it, most first.
+
+        Left out is what fewer than half as many say as of another address of its family and scope:
+        each change is announced with every file, so a lone liar must not bring one about.
+        """
         groups: dict[Endpoint, set[str]] = {}
         for group, seen in self._said.values():
             groups.setdefault(seen, set()).add(group)
-        return tuple(sorted(groups, key=lambda seen: (-len(groups[seen]), seen)))
+        most: Counter[tuple[bool, bool]] = Counter()
+        for seen, said_by in groups.items():
+            most[self._kind(seen)] = max(most[self._kind(seen)], len(said_by))
+        believed = [seen for seen in groups if 2 * len(groups[seen]) >= most[self._kind(seen)]]
+        return tuple(sorted(believed, key=lambda seen: (-len(groups[seen]), seen)))
+
+    def _kind(self, seen: Endpoint) -> tuple[bool, bool]:
+        return ":" in seen.ip, self._is_near(seen.ip)

@@ -30,3 +30,14 @@ def test_the_voices_are_bounded() -> None:
             b"%d" % number, Endpoint("127.0.0.1", 7117), Endpoint("8.8.8.8", 2000 + number)
         )
     assert len(observed.addresses()) <= 64
+
+
+def test_a_lone_liar_adds_no_address_to_what_many_say() -> None:
+    observed = Observed(lambda ip: ip.startswith("192.168."))
+    lan, v6 = Endpoint("192.168.1.2", 7117), Endpoint("2600::1", 7117)
+    for number in range(3):
+        observed.says(b"honest %d" % number, Endpoint(f"{20 + number}.1.1.1", 7117), TRUE)
+    observed.says(b"neighbour", Endpoint("192.168.1.9", 7117), lan)
+    observed.says(b"six", Endpoint("2a00::1", 7117), v6)
+    observed.says(b"liar", Endpoint("5.5.5.5", 7117), FALSE)
+    assert set(observed.addresses()) == {TRUE, lan, v6}
