@@ -26,6 +26,8 @@ MAX_BODY_BYTES = 256 * 1024
 MAX_PAGE_VALUE_BYTES = 240 * 1024
 # Each value costs a signature's check (150 µs), so a batch costs 40 ms at most.
 MAX_BATCH_VALUES = 256
+# And each of its subjects a row (40 µs), so these cost as much again.
+_MAX_BATCH_ROWS = 1_024
 # A meta-info has one subject for each of 16 tags and 8 words, and its root.
 MAX_SUBJECTS_PER_VALUE = 32
 # Opaque to whom it is given; a place in the order of the slots (64 + 2 bytes).
@@ -70,17 +72,19 @@ def encode_batches(records: Iterable[tuple[Subject, bytes]]) -> list[bytes]:
         subjects.setdefault(value, {})[subject] = None
     batches: list[bytes] = []
     entries: list[Value] = []
-    length = _FRAME_BYTES
+    length, rows = _FRAME_BYTES, 0
     for value, about in subjects.items():
-        for entry in _entries(value, list(about)):
+        for entry, entry_rows in _entries(value, list(about)):
             entry_length = len(dag_cbor.encode(entry))
             if entries and (
-                length + entry_length > MAX_BODY_BYTES or len(entries) == MAX_BATCH_VALUES
+                length + entry_length > MAX_BODY_BYTES
+                or len(entries) == MAX_BATCH_VALUES
+                or rows + entry_rows > _MAX_BATCH_ROWS
             ):
                 batches.append(dag_cbor.encode({"records": entries}))
-                entries, length = [], _FRAME_BYTES
+                entries, length, rows = [], _FRAME_BYTES, 0
             entries.append(entry)
-            length += entry_length
+            length, rows = length + entry_length, rows + entry_rows
     if entries:
         batches.append(dag_cbor.encode({"records": entries}))
     return batches
@@ -95,6 +99,8 @@ def parse_batch(raw: bytes) -> list[tuple[Subject, bytes]]:
         value, subjects = entry
         if not isinstance(subjects, list) or len(subjects) > MAX_SUBJECTS_PER_VALUE:
             raise MalformedError(f"a value has at most {MAX_SUBJECTS_PER_VALUE} subjects")
+        if len(found) + len(subjects) > _MAX_BATCH_ROWS:
+            raise MalformedError(f"a batch stores at most {_MAX_BATCH_ROWS} rows")
         found += [(subject_of(subject), _value(value)) for subject in subjects]
     return found
 
@@ -104,10 +110,10 @@ _FRAME_BYTES = 16
 _ENTRY_ITEMS = 2
 
 
-def _entries(value: bytes, about: list[Subject]) -> Iterable[list[Value]]:
+def _entries(value: bytes, about: list[Subject]) -> Iterable[tuple[list[Value], int]]:
     for start in range(0, len(about), MAX_SUBJECTS_PER_VALUE):
         chosen = about[start : start + MAX_SUBJECTS_PER_VALUE]
-        yield [value, [[subject.kind, *subject.parts] for subject in chosen]]
+        yield [value, [[subject.kind, *subject.parts] for subject in chosen]], len(chosen)
 
 
 def _map(raw: bytes) -> dict[str, Value]:

@@ -13,6 +13,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import psutil
+import trio
 
 from p2pfs.addresses import Endpoint, Neighbourhood, Scope, canonical_ip, scope
 from p2pfs.errors import UsageError
@@ -65,6 +66,19 @@ def listen(wanted: Iterable[Endpoint], *, next_free: bool) -> Listening:
     raise UsageError(
         f"cannot listen on port {port}: {last.strerror}; choose another with --listen HOST:PORT"
     ) from last
+
+
+async def resolve(host_port: str) -> list[Endpoint]:
+    """The endpoints of a peer that the user named, by name or literal IP; none while unknown.
+
+    Asks the machine's resolver, which may ask the network that the user has set it up for.
+    """
+    host, _, port = host_port.rpartition(":")
+    try:
+        found = await trio.socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+    except (OSError, UnicodeError):  # the latter for what cannot be a name in the DNS
+        return []
+    return list(dict.fromkeys(Endpoint(canonical_ip(str(at[0])), int(port)) for *_, at in found))
 
 
 def neighbourhood(lan: tuple[IPv4Network | IPv6Network, ...]) -> Neighbourhood:

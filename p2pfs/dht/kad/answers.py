@@ -41,6 +41,8 @@ _CHALLENGE_BYTES = len(encode_reply(_NO_ID, Reply(token=bytes(TOKEN_BYTES))))
 # A `get` answers whole records in what its own map and a new token leave, 5 bytes a record's frame.
 _RECORDS_BYTES = MAX_MESSAGE_BYTES - HEADER_BYTES - 48
 _RECORD_FRAME_BYTES = 5
+# A proof and the asker's address beside them, with their keys in the map.
+_PROOF_BYTES = 144
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +86,8 @@ class Answers:
             case Find():
                 return Reply(count=self.records.count(request.key, now))
             case Get():
-                return self._records(request.key, now)
+                room = _RECORDS_BYTES - (_PROOF_BYTES if request.nonce is not None else 0)
+                return self._records(request.key, room, now)
             case Store():
                 return Reply(
                     outcome=self.desk.take(
@@ -93,11 +96,10 @@ class Answers:
                 )
         return Reply()
 
-    def _records(self, key: bytes, now: int) -> Reply:
-        """As many whole records as fit; the rest is read over HTTPS."""
-        page = self.records.page(key, b"", _RECORDS_BYTES, now)
+    def _records(self, key: bytes, left: int, now: int) -> Reply:
+        """As many whole records as fit into `left` bytes; the rest is read over HTTPS."""
+        page = self.records.page(key, b"", left, now)
         values: list[bytes] = []
-        left = _RECORDS_BYTES
         for record in page.records:
             left -= len(record.value) + _RECORD_FRAME_BYTES
             if left < 0:

@@ -68,6 +68,7 @@ class Membership:
     def add_peer(self, address: Endpoint) -> None:
         """Knock at an address, as if it had been named at the start."""
         self._peers = (*self._peers, address)
+        self._server.named_ips.add(address.ip)
 
     async def run(self) -> None:
         """Until cancelled; leaves no task behind, and saves the contacts."""
@@ -99,6 +100,7 @@ class Membership:
             return
         if server.table.knows(found):
             server.table.answered(source, server.now())
+            server.renew_snapshots()
             return
         if not server.table.would_admit(found) or len(self._busy) >= _MOST_GREETINGS:
             return

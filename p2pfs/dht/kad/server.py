@@ -80,6 +80,7 @@ class Server(KademliaServer):
         self.settings = settings
         self.own_key = settings.identity.public_key
         self.own_id = own_id
+        self.named_ips = {peer.ip for peer in settings.peers}
         self.table = Table(own_id, is_near)
         self.observed = Observed(is_near)
         self.acquaintances = Acquaintances()
@@ -216,13 +217,13 @@ class Server(KademliaServer):
         self.table.admit(contact, self.now())
         if self.settings.neighbourhood.counts(seen.ip, contact.endpoint.ip):
             self.observed.says(contact.public_key, contact.endpoint, seen)
-        self._renew_snapshots()
+        self.renew_snapshots()
 
     def _failed(self, address: Endpoint) -> None:
         self.table.failed(address, self.now())
-        self._renew_snapshots()
+        self.renew_snapshots()
 
-    def _renew_snapshots(self) -> None:
+    def renew_snapshots(self) -> None:
         """Once for all changes of this turn of the loop."""
 
         def renew() -> None:
@@ -251,8 +252,8 @@ class Server(KademliaServer):
 
     def _is_welcome(self, source: Endpoint) -> bool:
         """Whether a source may ask at all: its own scope counts, or the user named it."""
-        named = any(peer.ip == source.ip for peer in self.settings.peers)
-        return named or self.settings.neighbourhood.counts(source.ip, source.ip)
+        counts = self.settings.neighbourhood.counts
+        return source.ip in self.named_ips or counts(source.ip, source.ip)
 
     def _greet(self, public_key: bytes | None, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""

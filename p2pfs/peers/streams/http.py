@@ -64,6 +64,13 @@ async def serve_asgi(
             nursery.start_soon(server.accept_from, listener, nursery)
 
 
+class _Conversation(TCPServer):
+    async def _read_data(self) -> None:
+        """Hypercorn's, which keeps what the client has closed until it has been idle for long."""
+        await super()._read_data()
+        await self.idle_task.stop()
+
+
 class _Server:
     def __init__(
         self, app: Asgi, tls: ssl.SSLContext | None, is_near: Callable[[str], bool]
@@ -73,7 +80,7 @@ class _Server:
         self._streams: set[TlsStream | trio.SocketStream] = set()
         self._groups: Counter[str] = Counter()
         self._serve = partial(
-            TCPServer,
+            _Conversation,
             ASGIWrapper(app),
             _config(),
             WorkerContext(None),

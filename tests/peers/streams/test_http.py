@@ -157,3 +157,21 @@ async def test_garbage_after_the_handshake_ends_that_connection_only(
         await trio.aclose_forcefully(stream)
         assert (await web.get(f"https://{peer.addresses[0]}/")).text == "ok"
     assert not caplog.records
+
+
+async def test_a_connection_that_the_client_closed_is_let_go_at_once() -> None:
+    async def app(_scope: object, _receive: object, _send: object) -> None:
+        raise AssertionError("nobody asked")
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve_asgi, app, [listener])
+            before = len(os.listdir("/proc/self/fd"))
+            for _ in range(20):
+                stream = await trio.open_tcp_stream(*listener.getsockname())
+                await stream.aclose()
+            with trio.fail_after(5):
+                while len(os.listdir("/proc/self/fd")) > before:  # noqa: ASYNC110 the kernel's list
+                    await trio.sleep(0.01)
+            nursery.cancel_scope.cancel()
