@@ -91,6 +91,13 @@ class NotRunningError(P2pfsError):
     advice = "start one with `p2pfs mount DIR`"
 
 
+class NotAnsweringError(P2pfsError):
+    """A node of this home runs, and its control socket is of no use."""
+
+    exit_code = 4
+    advice = "its log may say why; `p2pfs umount DIR` detaches its mount all the same"
+
+
 class ReadOnlyError(P2pfsError):
     errno = _errno.EROFS
     exit_code = 9

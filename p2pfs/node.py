@@ -9,9 +9,10 @@ from __future__ import annotations
 import fcntl
 import logging
 import os
+import resource
 import signal
 import time
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -36,7 +37,7 @@ from p2pfs.library.reading import Reading
 from p2pfs.library.searching import Searches
 from p2pfs.peers.client import open_client
 from p2pfs.peers.gateway import Gateway
-from p2pfs.peers.reach import listen, local_address, neighbourhood
+from p2pfs.peers.reach import listen, local_address, neighbourhood, resolve
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.peers.streams.tls import server_context
 from p2pfs.settings import DEFAULT_LISTEN, Settings
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator
     from pathlib import Path
 
+    from p2pfs.addresses import Endpoint
     from p2pfs.content.cid import Cid
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.fs.operations import Operations
@@ -60,21 +62,42 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+# Joining waits for the names of the user's peers only so long.
+_RESOLVE_SECONDS = 2
+# A name that is not known now may be when the network is up, or after a slip was mended.
+_RESOLVE_AGAIN_SECONDS = 30
+
 
 def run_node(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
     """Run a node until it is told to end; the signal that ended it, or 0.
 
     Mounts it on `place`, if that is given; calls `ready` when it is usable.
     """
-    if place is not None and place.is_relative_to(settings.share):
-        raise UsageError(f"{place} lies in the share folder {settings.share}; mount elsewhere")
-    if place is not None and settings.share.is_relative_to(place):
-        raise UsageError(f"the share folder {settings.share} lies in {place}; mount elsewhere")
+    if place is not None:
+        _keep_apart(place, settings.share)
+    _raise_descriptor_limit()
     with (
         _holding(settings, place),
         closing(listen(settings.listen, next_free=settings.listen == DEFAULT_LISTEN)) as listening,
     ):
         return trio.run(_run, settings, listening, place, ready)
+
+
+def _raise_descriptor_limit() -> None:
+    """As far as we may: 512 connections and what programs have open pass the usual 1,024."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(OSError, ValueError):  # then it stays as it is
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
+def _keep_apart(place: Path, share: Path) -> None:
+    """Raises UsageError for a mount in the share folder or over it, whatever links lead there."""
+    mounted = place.parent.resolve() / place.name  # a dead mount there may not answer
+    folder = share.resolve()
+    if mounted.is_relative_to(folder):
+        raise UsageError(f"{place} lies in the share folder {share}; mount elsewhere")
+    if folder.is_relative_to(mounted):
+        raise UsageError(f"the share folder {share} lies in {place}; mount elsewhere")
 
 
 async def _run(
@@ -155,6 +178,11 @@ async def _join(
         parts.own.public_key = identity.public_key
         told.own_files.load()
     near = neighbourhood(settings.lan)
+    found: dict[str, list[Endpoint]] = {name: [] for name in settings.peers}
+    with trio.move_on_after(_RESOLVE_SECONDS):
+        for name in settings.peers:
+            found[name] = await resolve(name)
+    unknown = [name for name, addresses in found.items() if not addresses]
     with open_record_store(settings.places.overlay) as records:
         async with (
             open_overlay(
@@ -166,7 +194,7 @@ async def _join(
                 store=records,
                 fetch_page=parts.client.fetch_page,
                 post_records=parts.client.post_records,
-                peers=settings.peers,
+                peers=[address for addresses in found.values() for address in addresses],
             ) as kad,
             open_nursery() as nursery,
         ):
@@ -175,8 +203,20 @@ async def _join(
             announcing = Announcing(kad, parts.shares, metas, identity, network, kad.own_addresses)
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
             tls = server_context(identity)
+            nursery.start_soon(_find_named, kad, unknown)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
             nursery.start_soon(announcing.run)
+
+
+async def _find_named(kad: KadOverlay, unknown: list[str]) -> None:
+    """Look again for the peers whose names were not known at the start."""
+    while unknown:
+        _log.warning("cannot find the peers %s; trying again", ", ".join(unknown))
+        await trio.sleep(_RESOLVE_AGAIN_SECONDS)
+        for name in list(unknown):
+            for address in await resolve(name):
+                await kad.add_peer(address)
+                unknown = [other for other in unknown if other != name]
 
 
 @dataclass
@@ -218,7 +258,7 @@ class _Parts:
             peer_id=peer_id(self.own.public_key) if self.own.public_key else None,
             address=self._address(),
             mounts=self.mounts,
-            share=str(self.settings.share),
+            share=status.text_of(self.settings.share),
             overlay=self._overlay(),
             peers=[
                 status.PeerStatus(
@@ -258,7 +298,7 @@ class _Parts:
     def _shares(self) -> list[status.ShareStatus]:
         return [
             status.ShareStatus(
-                os.fsdecode(share.path),
+                status.text_of(share.path),
                 str(share.cid) if share.cid else None,
                 ": ".join(filter(None, self.ingest.state(share.path))),
                 share.size,
@@ -283,7 +323,7 @@ async def _mounted(
             stopped.set()
 
         nursery.start_soon(watch)
-        parts.mounts = [str(place)]
+        parts.mounts = [status.text_of(place)]
         yield
         parts.mounts = []
         nursery.cancel_scope.cancel()

@@ -6,6 +6,7 @@ Nothing here touches the network or creates a file.
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
@@ -25,6 +26,12 @@ DEFAULT_PORT = 7117
 DEFAULT_LISTEN = (Endpoint("::", DEFAULT_PORT), Endpoint("0.0.0.0", DEFAULT_PORT))  # noqa: S104 a server
 # More zero bits than this is hours of grinding: a slip of the keyboard.
 _MAX_PUZZLE_BITS = 32
+# A name is hashed, never stored by others; what is longer, or cannot be printed, is a mistake.
+_MAX_NETWORK_NAME = 255
+# RFC 1123, section 2.1; whether it exists is found out when the node looks for it.
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_PREFIX = "P2PFS_"
+_HOME = "P2PFS_HOME"
 _APP = "p2pfs"
 
 
@@ -71,7 +78,7 @@ class Settings:
     places: Places
     share: Path
     listen: tuple[Endpoint, ...] = DEFAULT_LISTEN
-    peers: tuple[Endpoint, ...] = ()
+    peers: tuple[str, ...] = ()
     network: str = DEFAULT_NAME
     puzzle_bits: int | None = None
     lan: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -83,7 +90,7 @@ class Settings:
 
 def places(environ: Mapping[str, str]) -> Places:
     """Where a node keeps its things: below `P2PFS_HOME`, or by the XDG base directories."""
-    home = environ.get("P2PFS_HOME")
+    home = environ.get(_HOME)
     if home:
         root = Path(home).expanduser().absolute()
         return Places(root, root / "data", root / "cache", root / "state", root / "run")
@@ -116,7 +123,7 @@ def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.envi
                 continue
             try:
                 chosen[name] = _PARSERS[name](value)
-            except (MalformedError, ValueError, TypeError) as error:
+            except (MalformedError, ValueError) as error:
                 raise UsageError(f"{name} in {source}: {error}") from error
     return Settings(**chosen)
 
@@ -128,45 +135,84 @@ def _from_file(file: Path) -> Mapping[str, Any]:
         return {}
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise UsageError(f"cannot read {file}: {error}") from error
-    unknown = sorted(set(values) - set(_PARSERS))
-    if unknown:
-        known = ", ".join(_PARSERS)
-        raise UsageError(f"{file}: unknown setting {unknown[0]!r}; there are: {known}")
+    _refuse_unknown(values, str(file))
     return values
 
 
 def _from_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
-    named = {name: environ.get(f"P2PFS_{name.upper()}") for name in _PARSERS}
-    return {name: value for name, value in named.items() if value}
+    named = {
+        name.removeprefix(_PREFIX).lower(): value
+        for name, value in environ.items()
+        if name.startswith(_PREFIX) and name != _HOME and value
+    }
+    _refuse_unknown(named, "the environment")
+    return named
+
+
+def _refuse_unknown(values: Mapping[str, Any], source: str) -> None:
+    unknown = sorted(set(values) - set(_PARSERS))
+    if unknown:
+        known = ", ".join(_PARSERS)
+        raise UsageError(f"{source}: unknown setting {unknown[0]!r}; there are: {known}")
 
 
 def _several(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def parse_all(value: str | list[str] | tuple[str, ...]) -> tuple[Any, ...]:
+    def parse_all(value: object) -> tuple[Any, ...]:
         parts = value.replace(",", " ").split() if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
+            raise ValueError(f"a list of texts, not {value!r}")
         return tuple(map(parse, parts))
 
     return parse_all
 
 
-def _network_name(value: str) -> str:
-    if not isinstance(value, str) or not value:
-        raise ValueError("a network needs a name")
+def _peer(value: str) -> str:
+    """HOST:PORT, HOST a literal IP or a name; without a port it is the default one."""
+    try:
+        return str(parse_host_port(value))
+    except MalformedError as error:
+        host, _, port = value.partition(":")
+        if "[" in value or not _HOST_NAME.fullmatch(host) or (port and not port.isdigit()):
+            raise ValueError(f"HOST or HOST:PORT, not {value!r}") from error
+        return f"{host}:{port or DEFAULT_PORT}"
+
+
+def _folder(value: object) -> Path:
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"the path of a folder, not {value!r}")
+    return Path(value).expanduser().absolute()
+
+
+def _network_name(value: object) -> str:
+    if not isinstance(value, str) or not value.isprintable() or not value:
+        raise ValueError(f"a network's name is printable text, not {value!r}")
+    if len(value.encode()) > _MAX_NETWORK_NAME:
+        raise ValueError(f"a network's name has at most {_MAX_NETWORK_NAME} bytes")
     return value
 
 
-def _puzzle_bits(value: int | str) -> int:
-    bits = int(value)
-    if not 0 <= bits <= _MAX_PUZZLE_BITS:
-        raise ValueError(f"between 0 and {_MAX_PUZZLE_BITS}")
-    return bits
+def _puzzle_bits(value: object) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit():
+        raise ValueError(f"a number of bits, not {value!r}")
+    if not 0 <= int(text) <= _MAX_PUZZLE_BITS:
+        raise ValueError(f"between 0 and {_MAX_PUZZLE_BITS}, not {value!r}")
+    return int(text)
+
+
+def _prefix(value: str) -> IPv4Network | IPv6Network:
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"a network such as 192.168.0.0/24, not {value!r}") from error
 
 
 _PARSERS: dict[str, Callable[[Any], Any]] = {
-    "share": lambda value: Path(value).expanduser().absolute(),
+    "share": _folder,
     "listen": _several(parse_host_port),
-    "peers": _several(parse_host_port),
+    "peers": _several(_peer),
     "network": _network_name,
     "puzzle_bits": _puzzle_bits,
-    "lan": _several(ip_network),
+    "lan": _several(_prefix),
 }
 assert set(_PARSERS) == {f.name for f in fields(Settings)} - {"places"}  # noqa: S101 each can be set

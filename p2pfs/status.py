@@ -5,7 +5,13 @@ Values and their rendering; who fills them is `node`.
 
 from __future__ import annotations
 
+import os
+from typing import TYPE_CHECKING
+
 import msgspec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class OverlayStatus(msgspec.Struct, frozen=True):
@@ -72,6 +78,11 @@ class Status(msgspec.Struct, frozen=True):
     fetched_bytes: dict[str, int]
 
 
+def text_of(path: bytes | Path) -> str:
+    """A path as text that JSON can hold: what is no UTF-8 in it is U+FFFD."""
+    return os.fsencode(path).decode("utf-8", "replace")
+
+
 def encode_status(status: Status) -> bytes:
     """JSON, with a newline at its end."""
     return msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n"
@@ -83,7 +94,7 @@ def parse_status(raw: bytes) -> Status:
 
 
 def render_status(status: Status) -> str:
-    """What a person reads, one fact a line."""
+    """What a person reads, one fact a line; nothing in it moves a terminal's cursor."""
     contacts = _count(status.overlay.contacts, "contact")
     lines = [
         f"node       {status.peer_id or 'making its key, a few seconds'}",
@@ -94,16 +105,16 @@ def render_status(status: Status) -> str:
         f"cache      {human_bytes(status.cache.used)}",
         f"served     {human_bytes(status.served_bytes)}",
     ]
-    lines += [f"\nshares ({len(status.shares)})"] if status.shares else []
+    lines += ["", f"shares ({len(status.shares)})"] if status.shares else []
     lines += [
         f"  {share.state:<12} {human_bytes(share.size):>9}  {share.path}" for share in status.shares
     ]
-    lines += [f"\nopen files ({len(status.transfers)})"] if status.transfers else []
+    lines += ["", f"open files ({len(status.transfers)})"] if status.transfers else []
     for transfer in status.transfers:
         done = f"{human_bytes(transfer.present)} of {human_bytes(transfer.size)}"
         peers = _count(transfer.peers, "peer")
         lines.append(f"  {transfer.cid}  {done}  {peers}  {transfer.last_error}".rstrip())
-    lines += [f"\npeers ({len(status.peers)})"] if status.peers else []
+    lines += ["", f"peers ({len(status.peers)})"] if status.peers else []
     for peer in status.peers:
         wrong = f"  WRONG BLOCKS: {peer.wrong}" if peer.wrong else ""
         rtt = f"{peer.rtt_ms:.0f} ms" if peer.rtt_ms is not None else "-"
@@ -111,7 +122,7 @@ def render_status(status: Status) -> str:
             f"  {peer.peer_id}  {peer.address}  {rtt}  {human_bytes(peer.fetched)} fetched"
             f"  {_count(peer.failures, 'failure')}{wrong}"
         )
-    return "\n".join(lines) + "\n"
+    return "".join(_printable(line) + "\n" for line in lines)
 
 
 def human_bytes(count: float) -> str:
@@ -125,3 +136,7 @@ def human_bytes(count: float) -> str:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}" + ("" if number == 1 else "s")
+
+
+def _printable(line: str) -> str:
+    return "".join(character if character.isprintable() else "?" for character in line)

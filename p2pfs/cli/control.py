@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import httpx
 import msgspec
 
-from p2pfs.errors import NotRunningError, TimedOutError
+from p2pfs.errors import NotAnsweringError, NotRunningError
 from p2pfs.settings import places
 from p2pfs.status import Status, parse_status
 
@@ -18,20 +18,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # The node answers from memory; one that does not in this time is stuck.
-_ANSWER_SECONDS = 10
+_ANSWER_SECONDS = 5
 
 
 def running_status() -> Status:
-    """What the node of this home says of itself; raises NotRunningError."""
+    """What the node of this home says; raises NotRunningError, NotAnsweringError."""
     with _client(places(os.environ).socket) as client:
         try:
             return parse_status(_answer(client, "GET", "/v1/status").content)
         except msgspec.MsgspecError as error:
-            raise NotRunningError(f"the node gave an answer of another version: {error}") from error
+            raise NotAnsweringError(
+                f"the node gives answers of another version: {error}"
+            ) from error
 
 
 def stop_node() -> None:
-    """Ask the node of this home to unmount and end; raises NotRunningError."""
+    """Ask the node of this home to unmount and end; raises NotRunningError, NotAnsweringError."""
     with _client(places(os.environ).socket) as client:
         _answer(client, "POST", "/v1/stop")
 
@@ -40,7 +42,9 @@ def _answer(client: httpx.Client, method: str, path: str) -> httpx.Response:
     try:
         return client.request(method, path).raise_for_status()
     except httpx.TimeoutException as error:
-        raise TimedOutError("the node does not answer") from error
+        raise NotAnsweringError("the node of this home runs, but does not answer") from error
+    except httpx.HTTPStatusError as error:
+        raise NotAnsweringError(f"the node cannot tell: {error.response.status_code}") from error
     except httpx.HTTPError as error:
         raise NotRunningError("no node is running here") from error
 

@@ -37,8 +37,13 @@ def run_in_background(run: Callable[[Callable[[], None]], int], log: Path) -> No
         os.close(read_end)
         _be_the_node(run, log, write_end)
     os.close(write_end)
-    with open(read_end, "rb") as pipe:
-        said = pipe.read()
+    try:
+        with open(read_end, "rb") as pipe:
+            said = pipe.read()
+    except KeyboardInterrupt:  # Ctrl-C: the node is in a session of its own and has not heard it
+        os.kill(pid, signal.SIGTERM)
+        os.waitpid(pid, 0)
+        raise
     if said == _READY:
         return
     _, wait_status = os.waitpid(pid, 0)

@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
 from p2pfs.cli.control import running_status, stop_node
-from p2pfs.errors import FuseError, NotFoundError, NotRunningError, P2pfsError, TimedOutError
+from p2pfs.errors import (
+    FuseError,
+    NotAnsweringError,
+    NotFoundError,
+    NotRunningError,
+    P2pfsError,
+)
 
 # Unmounting, saving and leaving the network take a second or two; a busy disk a few more.
 _END_SECONDS = 20
@@ -26,13 +33,16 @@ def umount(directory: Path, /) -> None:
     place = Path(os.path.abspath(directory))
     try:
         node = running_status()
-    except (NotRunningError, TimedOutError):
+    except NotRunningError:
+        node = None
+    except NotAnsweringError as error:
+        print(f"p2pfs: {error}", file=sys.stderr)
         node = None
     if node is not None and str(place) in node.mounts:
         stop_node()
         _wait_ended(node.pid)
     elif str(place) in _p2pfs_mounts():
-        _unmount_foreign(place)
+        _detach(place)
     else:
         raise NotFoundError(f"no p2pfs is mounted on {place}")
 
@@ -45,9 +55,12 @@ def _wait_ended(pid: int) -> None:
         time.sleep(_POLL_SECONDS)
 
 
-def _unmount_foreign(place: Path) -> None:
-    """Unmount what another home's node mounted, or what a killed one left; its node then ends."""
-    command = ["umount"] if os.geteuid() == 0 else ["fusermount3", "-u"]
+def _detach(place: Path) -> None:
+    """Take away what another home's node, or a killed or stuck one, mounted; the node then ends.
+
+    Lazily, for that asks nothing of a process that may not answer.
+    """
+    command = ["umount", "-l"] if os.geteuid() == 0 else ["fusermount3", "-u", "-z"]
     done = subprocess.run([*command, str(place)], capture_output=True, text=True, check=False)  # noqa: S603 fixed words and an own path
     if done.returncode:
         raise FuseError(f"cannot unmount {place}: {done.stderr.strip()}")

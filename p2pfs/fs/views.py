@@ -32,6 +32,7 @@ from p2pfs.fs.tree import (
     blocks,
     encoded_name,
 )
+from p2pfs.library.listings import MAX_ENTRIES
 from p2pfs.library.names import distinct_name, safe_name
 from p2pfs.library.resolving import Kind
 from p2pfs.library.searching import AND
@@ -122,7 +123,7 @@ class Views:
             case Place.BY_HASH:
                 return [
                     Entry(str(cid).encode(), ContentFile(cid, size))
-                    for cid, size in self._reading.recent()
+                    for cid, size in self._reading.recent()[:MAX_ENTRIES]
                 ]
             case ContentFolder(cid=cid):
                 with deadline(self.deadlines.folder, f"listing {cid}"):
