@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import fcntl
 import logging
-import os
 import resource
 import signal
 import time
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs import __version__, status
+from p2pfs import status
 from p2pfs.concurrency import open_nursery
 from p2pfs.control.api import Control, bind_control
 from p2pfs.dht.kad.overlay import open_overlay
@@ -27,7 +26,7 @@ from p2pfs.dht.sqlitestore import open_record_store
 from p2pfs.errors import P2pfsError, UsageError
 from p2pfs.fs.assembly import build_operations
 from p2pfs.fs.mount import open_mount
-from p2pfs.identity import OwnKey, create_identity, load_identity, peer_id
+from p2pfs.identity import OwnKey, create_identity, load_identity
 from p2pfs.library.announcing import Announcing
 from p2pfs.library.ingest import Ingest
 from p2pfs.library.listednames import ListedNames
@@ -35,9 +34,10 @@ from p2pfs.library.metas import Metas
 from p2pfs.library.ownfiles import OwnFiles
 from p2pfs.library.reading import Reading
 from p2pfs.library.searching import Searches
+from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
 from p2pfs.peers.gateway import Gateway
-from p2pfs.peers.reach import listen, local_address, neighbourhood, resolve
+from p2pfs.peers.reach import listen, neighbourhood, resolve
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.peers.streams.tls import server_context
 from p2pfs.settings import DEFAULT_LISTEN, Settings
@@ -56,9 +56,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.fs.operations import Operations
     from p2pfs.identity import Identity
-    from p2pfs.peers.client import Client
     from p2pfs.peers.reach import Listening
-    from p2pfs.store.objects import Objects
 
 _log = logging.getLogger(__name__)
 
@@ -145,7 +143,7 @@ async def _serve(
             blocks = Blocks(dags, shares, objects, ingest.changed)
             reading = Reading(objects, dags, shares, client, overlay, own, nursery)
             searches = Searches(overlay, metas, own_files, ListedNames(catalog), nursery)
-            parts = _Parts(settings, listening, own, shares, ingest, objects, reading, client)
+            parts = Parts(settings, listening, own, shares, ingest, objects, reading, client)
             pages = {
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_status(parts.snapshot()),
@@ -162,7 +160,7 @@ async def _serve(
 
 async def _join(
     identity: Identity | None,
-    parts: _Parts,
+    parts: Parts,
     overlay: Joined,
     blocks: Blocks,
     metas: Metas,
@@ -232,84 +230,9 @@ class _Told:
             self.announcing.changed(cid)
 
 
-@dataclass
-class _Parts:
-    """What a status is made of; the last ones come when the node has its key."""
-
-    settings: Settings
-    listening: Listening
-    own: OwnKey
-    shares: Shares
-    ingest: Ingest
-    objects: Objects
-    reading: Reading
-    client: Client
-    mounts: list[str] = field(default_factory=list)
-    kad: KadOverlay | None = None
-    gateway: Gateway | None = None
-
-    def snapshot(self) -> status.Status:
-        """The node as it is now; never waits."""
-        peers = self.client.peers()
-        return status.Status(
-            version=__version__,
-            pid=os.getpid(),
-            network=self.settings.network,
-            peer_id=peer_id(self.own.public_key) if self.own.public_key else None,
-            address=self._address(),
-            mounts=self.mounts,
-            share=status.text_of(self.settings.share),
-            overlay=self._overlay(),
-            peers=[
-                status.PeerStatus(
-                    peer_id(key),
-                    str(stats.endpoint or "-"),
-                    None if stats.rtt is None else stats.rtt * 1000,
-                    stats.rate,
-                    stats.fetched,
-                    stats.failures,
-                    stats.wrong,
-                )
-                for key, stats in peers.items()
-            ],
-            transfers=[
-                status.TransferStatus(
-                    str(each.cid), each.size, each.present_bytes, len(each.peers), each.last_error
-                )
-                for each in self.reading.transfers()
-            ],
-            shares=self._shares(),
-            cache=status.CacheStatus(self.objects.used_bytes(), None),
-            served_bytes=self.gateway.served_bytes if self.gateway else 0,
-            fetched_bytes={peer_id(key): stats.fetched for key, stats in peers.items()},
-        )
-
-    def _address(self) -> str | None:
-        if self.kad is None:
-            return None
-        return str(next(iter(self.kad.own_addresses()), local_address(self.listening)))
-
-    def _overlay(self) -> status.OverlayStatus:
-        if self.kad is None:
-            return status.OverlayStatus("starting", 0)
-        contacts = sum(contact.answers for contact in self.kad.contacts())
-        return status.OverlayStatus("server" if contacts else "alone", contacts)
-
-    def _shares(self) -> list[status.ShareStatus]:
-        return [
-            status.ShareStatus(
-                status.text_of(share.path),
-                str(share.cid) if share.cid else None,
-                ": ".join(filter(None, self.ingest.state(share.path))),
-                share.size,
-            )
-            for share in self.shares.all()
-        ]
-
-
 @asynccontextmanager
 async def _mounted(
-    place: Path | None, operations: Operations, parts: _Parts, stopped: trio.Event
+    place: Path | None, operations: Operations, parts: Parts, stopped: trio.Event
 ) -> AsyncIterator[None]:
     """The mount, if one is wanted; `stopped` is set when somebody else unmounts it."""
     if place is None:
@@ -329,7 +252,7 @@ async def _mounted(
         nursery.cancel_scope.cancel()
 
 
-async def _control(settings: Settings, parts: _Parts, stopped: trio.Event) -> None:
+async def _control(settings: Settings, parts: Parts, stopped: trio.Event) -> None:
     """Answer the command line."""
     with closing(bind_control(settings.places.socket)) as listener:
         try:

@@ -67,12 +67,16 @@ def mount(
     """
     place = Path(os.path.abspath(directory))
     settings = options.settings()
+    is_first = not settings.places.identity.exists()
     if foreground:
         daemon.log_to_stderr()
         daemon.exit_as_ended(_run(settings, place, lambda: None))
     else:
         daemon.run_in_background(partial(_run, settings, place), settings.places.log)
         print(f"p2pfs is mounted on {place}; `p2pfs umount {directory}` ends it")
+        if is_first and not settings.peers:
+            print("It knows no other node yet: name one with --peer HOST:PORT next time,")
+            print("or give others the address that `p2pfs status` shows.")
 
 
 def node(options: NodeOptions = NodeOptions()) -> None:

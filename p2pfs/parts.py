@@ -1,0 +1,100 @@
+"""What a running node is made of, as far as its status needs it.
+
+The values that are shown, and their rendering, are in `status`; nothing here waits.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2pfs import __version__, status
+from p2pfs.identity import OwnKey, peer_id
+from p2pfs.peers.reach import local_address
+
+if TYPE_CHECKING:
+    from p2pfs.dht.kad.overlay import KadOverlay
+    from p2pfs.library.ingest import Ingest
+    from p2pfs.library.reading import Reading
+    from p2pfs.peers.client import Client
+    from p2pfs.peers.gateway import Gateway
+    from p2pfs.peers.reach import Listening
+    from p2pfs.settings import Settings
+    from p2pfs.store.objects import Objects
+    from p2pfs.store.shares import Shares
+
+
+@dataclass
+class Parts:
+    """What a status is made of; the last ones come when the node has its key."""
+
+    settings: Settings
+    listening: Listening
+    own: OwnKey
+    shares: Shares
+    ingest: Ingest
+    objects: Objects
+    reading: Reading
+    client: Client
+    mounts: list[str] = field(default_factory=list)
+    kad: KadOverlay | None = None
+    gateway: Gateway | None = None
+
+    def snapshot(self) -> status.Status:
+        """The node as it is now; never waits."""
+        peers = self.client.peers()
+        return status.Status(
+            version=__version__,
+            pid=os.getpid(),
+            network=self.settings.network,
+            peer_id=peer_id(self.own.public_key) if self.own.public_key else None,
+            address=self._address(),
+            mounts=self.mounts,
+            share=status.text_of(self.settings.share),
+            overlay=self._overlay(),
+            peers=[
+                status.PeerStatus(
+                    peer_id(key),
+                    str(stats.endpoint or "-"),
+                    None if stats.rtt is None else stats.rtt * 1000,
+                    stats.rate,
+                    stats.fetched,
+                    stats.failures,
+                    stats.wrong,
+                )
+                for key, stats in peers.items()
+            ],
+            transfers=[
+                status.TransferStatus(
+                    str(each.cid), each.size, each.present_bytes, len(each.peers), each.last_error
+                )
+                for each in self.reading.transfers()
+            ],
+            shares=self._shares(),
+            cache=status.CacheStatus(self.objects.used_bytes(), None),
+            served_bytes=self.gateway.served_bytes if self.gateway else 0,
+            fetched_bytes={peer_id(key): stats.fetched for key, stats in peers.items()},
+        )
+
+    def _address(self) -> str | None:
+        if self.kad is None:
+            return None
+        return str(next(iter(self.kad.own_addresses()), local_address(self.listening)))
+
+    def _overlay(self) -> status.OverlayStatus:
+        if self.kad is None:
+            return status.OverlayStatus("starting", 0)
+        contacts = sum(contact.answers for contact in self.kad.contacts())
+        return status.OverlayStatus("server" if contacts else "alone", contacts)
+
+    def _shares(self) -> list[status.ShareStatus]:
+        return [
+            status.ShareStatus(
+                status.text_of(share.path),
+                str(share.cid) if share.cid else None,
+                ": ".join(filter(None, self.ingest.state(share.path))),
+                share.size,
+            )
+            for share in self.shares.all()
+        ]
