@@ -70,9 +70,13 @@ async def open_victim() -> AsyncIterator[tuple[KadOverlay, Endpoint, Stranger]]:
 
 
 async def _works(victim: KadOverlay) -> None:
-    """A lookup ends, soon, and the honest node takes part."""
-    with trio.fail_after(3):
-        assert await victim.announce(cid_of(b"song"), expiry()) >= 1
+    """Lookups end, soon, and the honest node takes part.
+
+    Not always in the first: a datagram lost in a flood costs its receiver two seconds out of it.
+    """
+    with trio.fail_after(10):
+        while not await victim.announce(cid_of(b"song"), expiry()):
+            await trio.lowlevel.checkpoint()
 
 
 _NODE = [bytes(20), None, 7117]
