@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -80,7 +81,12 @@ async def test_a_busy_mount_is_unmounted_all_the_same(tmp_path: Path, library: F
     path = tmp_path / "mount"
     async with open_mount(path, operations_of(library)):
         fd = await ask(os.open, path / "README.txt", os.O_RDONLY)
-        user = await ask(subprocess.Popen, ["sleep", "60"], cwd=path / "by-tag")
+        # It goes there by itself: a `cwd=` would be looked up with the interpreter's lock held.
+        go = ["sh", "-c", 'cd "$1" && echo there && exec sleep 60', "sh", str(path / "by-tag")]
+        user = await ask(partial(subprocess.Popen, go, stdout=subprocess.PIPE))
+        assert user.stdout is not None
+        assert await ask(user.stdout.readline) == b"there\n"
+        user.stdout.close()
     try:
         assert mounted_at(path) is None
     finally:
