@@ -80,13 +80,14 @@ async def test_mounting_again_and_again_works(tmp_path: Path, library: FakeLibra
 async def test_a_busy_mount_is_unmounted_all_the_same(tmp_path: Path, library: FakeLibrary) -> None:
     path = tmp_path / "mount"
     async with open_mount(path, operations_of(library)):
-        fd = await ask(os.open, path / "README.txt", os.O_RDONLY)
         # It goes there by itself: a `cwd=` would be looked up with the interpreter's lock held.
         go = ["sh", "-c", 'cd "$1" && echo there && exec sleep 60', "sh", str(path / "by-tag")]
         user = await ask(partial(subprocess.Popen, go, stdout=subprocess.PIPE))
         assert user.stdout is not None
         assert await ask(user.stdout.readline) == b"there\n"
         user.stdout.close()
+        # After the fork: a child first closes what it inherits, and the mount answers that.
+        fd = await ask(os.open, path / "README.txt", os.O_RDONLY)
     try:
         assert mounted_at(path) is None
     finally:
