@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -57,7 +58,10 @@ def _client(socket_path: Path) -> Iterator[httpx.Client]:
     except OSError as error:
         raise NotRunningError("no node is running here") from error
     try:
-        transport = httpx.HTTPTransport(uds=f"/proc/self/fd/{folder}/{socket_path.name}")
+        # There is no TLS on a Unix socket; httpx would read all certificate authorities for it.
+        no_tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        path = f"/proc/self/fd/{folder}/{socket_path.name}"
+        transport = httpx.HTTPTransport(uds=path, verify=no_tls)
         with httpx.Client(
             transport=transport, base_url="http://node", timeout=_ANSWER_SECONDS, trust_env=False
         ) as client:
