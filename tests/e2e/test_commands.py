@@ -114,7 +114,8 @@ def test_an_ordinary_user_mounts_publishes_and_unmounts(make_node: MakeNode) -> 
             node.start(other)
             assert node.process is not None
             assert node.status()["mounts"] == [str(node.mount)]
-            inside = ["nsenter", f"--mount=/proc/{node.process.pid}/ns/mnt", "--"]
+            process = f"/proc/{node.process.pid}"
+            inside = ["nsenter", f"--mount={process}/ns/mnt", f"--root={process}/root", "--"]
             write = [sys.executable, "-c", WRITE_AS_NOBODY, str(node.share / "a.txt")]
             subprocess.run([*inside, *write], check=True)
             cid = node.wait_published("a.txt")
