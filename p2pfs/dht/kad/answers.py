@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
@@ -22,7 +22,9 @@ from p2pfs.dht.kad.wire import (
     encode_reply,
     pack_address,
     pack_referrals,
+    parse_address,
 )
+from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,6 +59,7 @@ class Answers:
     neighbourhood: Neighbourhood
     rate: RateLimit
     is_welcome: Callable[[Endpoint], bool]
+    may_be_own: Callable[[Endpoint], bool]
     greet: Callable[[bytes | None, Endpoint], None]
     clock: Callable[[], float]
 
@@ -73,12 +76,22 @@ class Answers:
             return None
         self.greet(request.sender, source)
         reply = self._answer(request, source)
-        if request.nonce is not None and request.named is not None:
+        if request.nonce is not None and self._names_us(request.named):
             proof = self.prover.prove(request.nonce, source, request.named, now)
             reply = msgspec.structs.replace(reply, proof=proof, seen=pack_address(source))
         if request.token != fresh:
             reply = msgspec.structs.replace(reply, token=fresh)
         return self._with_referrals(reply, request, source) if isinstance(request, Find) else reply
+
+    def _names_us(self, named: bytes | None) -> TypeGuard[bytes]:
+        """Whether a request was sent to this node's own address, as far as is known.
+
+        Whoever passes on a question that was put to him, at his address, would get our word for it.
+        """
+        try:
+            return named is not None and self.may_be_own(parse_address(named))
+        except MalformedError:
+            return False
 
     def _answer(self, request: Request, source: Endpoint) -> Reply:
         now = int(self.clock())

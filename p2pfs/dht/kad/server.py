@@ -246,6 +246,7 @@ class Server(KademliaServer):
             neighbourhood=settings.neighbourhood,
             rate=RateLimit(_REQUESTS_A_SECOND, _REQUESTS_AT_ONCE),
             is_welcome=self._is_welcome,
+            may_be_own=self._may_be_own,
             greet=self._greet,
             clock=settings.clock,
         )
@@ -254,6 +255,16 @@ class Server(KademliaServer):
         """Whether a source may ask at all: its own scope counts, or the user named it."""
         counts = self.settings.neighbourhood.counts
         return source.ip in self.named_ips or counts(source.ip, source.ip)
+
+    def _may_be_own(self, named: Endpoint) -> bool:
+        """Not if this node is bound, or seen by others, at other IPs of that family only."""
+        if self.settings.neighbourhood.is_near(named.ip):
+            return True
+        bound = [ip for ip in self.sockets.ips if not ip_address(ip).is_unspecified]
+        seen = [each.ip for each in self.observed_snapshot]
+        far = [ip for ip in bound + seen if not self.settings.neighbourhood.is_near(ip)]
+        rivals = [ip for ip in far if (":" in ip) == (":" in named.ip)]
+        return not rivals or named.ip in rivals
 
     def _greet(self, public_key: bytes | None, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""

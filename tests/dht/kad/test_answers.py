@@ -2,6 +2,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pytest
+
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.budget import RateLimit
@@ -51,6 +53,7 @@ class Node:
             neighbourhood=neighbourhood,
             rate=RateLimit(1, 5),
             is_welcome=lambda source: source.ip != "10.0.0.1",
+            may_be_own=lambda named: named.ip != "9.9.9.9",
             greet=lambda key, source: self.greeted.append((key, source)),
             clock=_clock,
         )
@@ -105,6 +108,15 @@ def test_a_nonce_is_answered_with_a_proof() -> None:
     reply = node.answers.answer(request, GLOBAL, 100)
     assert reply is not None
     assert proven(reply, request, HERE, 7117, NETWORK).contact.public_key == OWN.public_key
+
+
+@pytest.mark.parametrize("named", [pack_address(Endpoint("9.9.9.9", 7117)), b"\1" * 5])
+def test_a_question_that_was_put_to_another_address_gets_no_proof(named: bytes) -> None:
+    node = Node()
+    request = Ping(token=node.tokens.issue(GLOBAL, NOW), nonce=b"n" * 16, named=named)
+    reply = node.answers.answer(request, GLOBAL, 100)
+    assert reply is not None
+    assert reply.proof is None
 
 
 def test_referrals_fit_a_datagram_in_both_families_and_leave_out_the_asker() -> None:
