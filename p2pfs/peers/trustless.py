@@ -86,7 +86,8 @@ def parse_wish(path: str, query: bytes, headers: Mapping[bytes, bytes]) -> RawWi
     fields = _fields(query)
     accepted = _accepted(headers.get(b"accept", b""))
     form = fields.get("format") or ("car" if CAR_TYPE in accepted else "raw")
-    if "format" not in fields and not {RAW_TYPE, CAR_TYPE} & accepted.keys():
+    is_told = "format" in fields or {RAW_TYPE, CAR_TYPE} & accepted.keys()
+    if not is_told and cid.inline is None:  # the probe, an inline CID, is asked for plainly
         raise RefusedError(
             HTTPStatus.NOT_ACCEPTABLE, f"ask for {RAW_TYPE} or {CAR_TYPE}: blocks are served only"
         )

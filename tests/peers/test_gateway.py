@@ -98,8 +98,8 @@ async def test_what_the_client_has_is_not_sent_again() -> None:
 
 async def test_the_probe_is_answered() -> None:
     async with web() as client:
-        answer = await client.get("/ipfs/bafkqaaa?format=raw")
-    assert (answer.status_code, answer.content) == (200, b"")
+        answers = [await client.get(f"/ipfs/bafkqaaa{query}") for query in ("", "?format=raw")]
+    assert [(each.status_code, each.content) for each in answers] == [(200, b"")] * 2
 
 
 @pytest.mark.parametrize(
