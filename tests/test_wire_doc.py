@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from p2pfs.addresses import Endpoint, Scope, encode_addresses, parse_addresses, scope
-from p2pfs.content import car, cid, dag_cbor, metainfo, tags, unixfs, walk
+from p2pfs.content import car, cid, dag_cbor, hamt, metainfo, tags, unixfs, walk
 from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.dht import recordpages, records
 from p2pfs.dht.kad import budget, server, table, tokens, wire
@@ -148,6 +148,8 @@ def made_limits() -> dict[str, str]:
         "identity CID bytes": cid.MAX_INLINE_BYTES,
         "links of a file node": unixfs.MAX_FILE_LINKS,
         "depth of a file": walk.MAX_DEPTH,
+        "entries of a directory": unixfs.MAX_DIRECTORY_LINKS,
+        "bytes of a listing's shards": hamt.MAX_LISTED_BYTES,
         "DAG-CBOR depth": dag_cbor.MAX_DEPTH,
         "DAG-CBOR items": dag_cbor.MAX_ITEMS,
         "meta-info bytes": metainfo.MAX_META_BYTES,

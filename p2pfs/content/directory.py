@@ -1,6 +1,6 @@
-"""Plain UnixFS directories: building the block that `unixfs` reads.
+"""UnixFS directories: one plain block, or the shards of `hamt` where `ipfs add` would shard.
 
-Sharded (HAMT) directories are not built, so there is a limit to what fits.
+Reading them is for `unixfs`.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from p2pfs.content.balanced import DEFAULT_PROFILE, Profile, node_cid
 from p2pfs.content.dag_pb import Link, encode_node
+from p2pfs.content.hamt import build_shards
 from p2pfs.content.unixfs import TAG_TYPE, TYPE_DIRECTORY, parse_name
 from p2pfs.errors import MalformedError
 
@@ -23,11 +24,15 @@ _MESSAGE = bytes((TAG_TYPE, TYPE_DIRECTORY))
 
 
 class BuiltDirectory(NamedTuple):
-    """A directory's block and the bytes of it and all below, which a parent's link states."""
+    """A directory's root block and the bytes of it and all below, which a parent's link states.
+
+    Of a sharded one, `parts` are the shards below the root.
+    """
 
     cid: Cid
     block: bytes
     tsize: int
+    parts: tuple[tuple[Cid, bytes], ...] = ()
 
 
 def build_directory(
@@ -35,7 +40,7 @@ def build_directory(
 ) -> BuiltDirectory:
     """The directory of (name, CID, tsize), in any order; raises MalformedError.
 
-    Refused is what `unixfs` would not read: impossible and repeated names, and too many.
+    Refused are names that `unixfs` would not read, and one name twice.
     """
     links = sorted(
         (Link(cid, name.encode(errors="surrogateescape"), tsize) for name, cid, tsize in entries),
@@ -46,6 +51,8 @@ def build_directory(
     block = encode_node(links, _MESSAGE)
     linked = sum(len(link.name) + len(link.cid.encode()) for link in links)
     if (len(block) if profile.shards_by_block else linked) > _SHARDED_ABOVE_BYTES:
-        raise MalformedError(f"{len(links)} entries are too many for a plain directory")
+        built = build_shards(links, profile)
+        *parts, (cid, root) = built.shards
+        return BuiltDirectory(cid, root, built.tsize, tuple(parts))
     tsize = len(block) + sum(link.tsize for link in links)
     return BuiltDirectory(node_cid(block, profile), block, tsize)

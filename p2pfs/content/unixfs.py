@@ -1,6 +1,6 @@
 """UnixFS: what a block of a file, a directory or a symbolic link says.
 
-Reading only; `balanced` and `directory` build.  The format is
+Reading only; `balanced`, `directory` and `hamt` build.  The format is
 https://specs.ipfs.tech/unixfs/; whatever breaks a limit or does not add up is refused whole.
 """
 
@@ -18,6 +18,8 @@ from p2pfs.errors import MalformedError
 MAX_FILE_LINKS = 1_024
 # A plain directory has to fit in a block, so this binds only blocks made of identity CIDs.
 MAX_DIRECTORY_LINKS = 50_000
+# The widths of shards that Kubo reads, all powers of two; all known writers use 256.
+_FANOUTS = tuple(1 << bits for bits in range(3, 11))
 # What Linux takes as a path.
 MAX_TARGET_BYTES = 4_095
 
@@ -33,9 +35,14 @@ TAG_TYPE = 0x08
 TAG_DATA = 0x12
 TAG_FILE_SIZE = 0x18
 TAG_BLOCK_SIZE = 0x20
+TAG_HASH_TYPE = 0x28
+TAG_FANOUT = 0x30
 TAG_MODE = 0x38
 TAG_MTIME = 0x42
 _TAG_PACKED_BLOCK_SIZES = 0x22
+_NUMBERS = (TAG_TYPE, TAG_FILE_SIZE, TAG_HASH_TYPE, TAG_FANOUT)
+# The one hash function of shards.
+HASH_MURMUR3_X64_64 = 0x22
 _WIRE_VARINT = 0
 _WIRE_LENGTH_DELIMITED = 2
 _FIXED_BYTES = {1: 8, 5: 4}  # by wire type
@@ -81,13 +88,29 @@ class DirectoryNode:
 
 
 @dataclass(frozen=True, slots=True)
+class ShardNode:
+    """A sharded directory's root or a part of it: by index, an entry or the shard that holds more.
+
+    Only `hamt` knows whether names are where they belong.
+    """
+
+    fanout: int
+    children: dict[int, Entry | Cid]
+    block_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class SymlinkNode:
     """The target is whatever the author wrote: never follow it outside of a sandbox."""
 
     target: str
 
 
-def parse_block(cid: Cid, block: bytes) -> FileNode | DirectoryNode | SymlinkNode:
+# Whatever a block can say.
+UnixfsNode = FileNode | DirectoryNode | ShardNode | SymlinkNode
+
+
+def parse_block(cid: Cid, block: bytes) -> UnixfsNode:
     """What a block, already known to match its CID, says; raises MalformedError."""
     if cid.codec == RAW:
         if len(block) > MAX_BLOCK_BYTES:
@@ -95,15 +118,16 @@ def parse_block(cid: Cid, block: bytes) -> FileNode | DirectoryNode | SymlinkNod
         return FileNode(len(block), 0, len(block), ())
     node = parse_node(block, MAX_DIRECTORY_LINKS)
     fields = _parse_fields(block, node.data_at, node.data_end)
-    if fields.type in (TYPE_FILE, TYPE_RAW):
+    kind = fields.numbers.get(TAG_TYPE)  # it has no default in the format
+    if kind in (TYPE_FILE, TYPE_RAW):
         return _file(node, fields)
-    if fields.type == TYPE_DIRECTORY:
+    if kind == TYPE_DIRECTORY:
         return _directory(node)
-    if fields.type == TYPE_SYMLINK:
+    if kind == TYPE_SYMLINK:
         return _symlink(node, block[fields.data_at : fields.data_end])
-    if fields.type == TYPE_HAMT_SHARD:
-        raise MalformedError("a sharded (HAMT) directory, which is not supported yet")
-    raise MalformedError(f"UnixFS type {fields.type} is not known")
+    if kind == TYPE_HAMT_SHARD:
+        return _shard(node, fields, block)
+    raise MalformedError(f"UnixFS type {kind} is not known")
 
 
 def parse_file(cid: Cid, block: bytes) -> FileNode:
@@ -125,18 +149,17 @@ def part(cid: Cid, size: int) -> Child:
 
 @dataclass(slots=True)
 class _Fields:
-    """The Data message while it is read; `type` has no default in the format."""
+    """The Data message while it is read: plain numbers by their tag."""
 
-    type: int | None
     data_at: int
     data_end: int
-    file_size: int | None
     block_sizes: list[int]
+    numbers: dict[int, int]
 
 
 def _parse_fields(block: bytes, at: int, end: int) -> _Fields:
     """Unknown fields are passed over, as protobuf demands; of one given twice the last counts."""
-    fields = _Fields(None, end, end, None, [])
+    fields = _Fields(end, end, [], {})
     for _ in range(_MAX_FIELDS):
         if at == end:
             return fields
@@ -144,10 +167,8 @@ def _parse_fields(block: bytes, at: int, end: int) -> _Fields:
         if tag == TAG_BLOCK_SIZE:
             size, at = read_varint(block, at, end)
             fields.block_sizes.append(size)
-        elif tag == TAG_TYPE:
-            fields.type, at = read_varint(block, at, end)
-        elif tag == TAG_FILE_SIZE:
-            fields.file_size, at = read_varint(block, at, end)
+        elif tag in _NUMBERS:
+            fields.numbers[tag], at = read_varint(block, at, end)
         elif tag == TAG_DATA:
             fields.data_at, fields.data_end = read_extent(block, at, end)
             at = fields.data_end
@@ -189,8 +210,8 @@ def _file(node: Node, fields: _Fields) -> FileNode:
     )
     data_size = fields.data_end - fields.data_at
     size = data_size + sum(fields.block_sizes)
-    if size > MAX_INTEGER or fields.file_size not in (None, size):
-        raise MalformedError(f"parts of {size} bytes in a file of {fields.file_size}")
+    if size > MAX_INTEGER or fields.numbers.get(TAG_FILE_SIZE, size) != size:
+        raise MalformedError(f"parts of {size} bytes in a file of another size")
     return FileNode(size, fields.data_at, data_size, children)
 
 
@@ -200,6 +221,38 @@ def _directory(node: Node) -> DirectoryNode:
     if len({entry.name for entry in entries}) != len(entries):
         raise MalformedError("a directory with one name twice")
     return DirectoryNode(entries)
+
+
+def _shard(node: Node, fields: _Fields, block: bytes) -> ShardNode:
+    """Each link's name begins with its index in hexadecimal; the bit field has the same ones."""
+    function, fanout = fields.numbers.get(TAG_HASH_TYPE), fields.numbers.get(TAG_FANOUT, 0)
+    if function != HASH_MURMUR3_X64_64 or fanout not in _FANOUTS:
+        raise MalformedError(f"a shard of {fanout} places by hash function {function}")
+    digits = len(f"{fanout - 1:X}")
+    children: dict[int, Entry | Cid] = {}
+    taken = 0
+    for link in node.links:
+        index = _index(link.name[:digits], digits)
+        if taken >> index:
+            raise MalformedError("links of a shard out of order, or two in one place")
+        taken |= 1 << index
+        rest = link.name[digits:]
+        children[index] = Entry(parse_name(rest), link.cid, link.tsize) if rest else link.cid
+    if taken != int.from_bytes(block[fields.data_at : fields.data_end], "big"):
+        raise MalformedError("a shard whose links are not those of its bit field")
+    if taken >> fanout:
+        raise MalformedError(f"a shard of more than {fanout} places")
+    return ShardNode(fanout, children, len(block))
+
+
+def _index(prefix: bytes, digits: int) -> int:
+    try:
+        index = int(prefix, 16)
+    except ValueError as error:
+        raise MalformedError(f"{prefix!r} is no place in a shard") from error
+    if index < 0 or prefix != b"%0*X" % (digits, index):
+        raise MalformedError(f"{prefix!r} is no place in a shard")
+    return index
 
 
 def parse_name(raw: bytes) -> str:

@@ -197,7 +197,7 @@ class Views:
             if "~" not in name:  # else it may be how a name is shown that cannot be
                 raise
         folder = await self._reading.resolve(cid)
-        for entry in folder.entries:
+        for entry in await self._reading.entries(folder):
             if _shown(entry.name, entry.cid) == name.encode():
                 return await self._reading.resolve(cid, (entry.name,))
         raise NotFoundError(f"no {name!r} in {cid}")

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from p2pfs.content.cid import Cid
+    from p2pfs.content.unixfs import Entry
     from p2pfs.dht.overlay import Overlay, Provider
     from p2pfs.identity import OwnKey
     from p2pfs.peers.client import Client
@@ -87,6 +88,10 @@ class Reading:
     async def resolve(self, cid: Cid, parts: tuple[str, ...] = ()) -> Resolved:
         """What lies at `cid/part/…`; see `Resolving.resolve`."""
         return await self._resolving.resolve(cid, parts)
+
+    async def entries(self, directory: Resolved) -> tuple[Entry, ...]:
+        """The entries of a directory; see `Resolving.entries`."""
+        return await self._resolving.entries(directory)
 
     async def children(self, directory: Resolved) -> dict[str, Resolved]:
         """Everything in a directory by its name; see `Resolving.children`."""

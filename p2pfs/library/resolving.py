@@ -16,7 +16,16 @@ import trio
 
 from p2pfs.concurrency import SingleFlight, all_of
 from p2pfs.content.cid import DAG_PB, RAW, Cid
-from p2pfs.content.unixfs import DirectoryNode, Entry, FileNode, SymlinkNode, parse_block
+from p2pfs.content.hamt import ROOT, Below, Gathering, checked_part, find
+from p2pfs.content.unixfs import (
+    DirectoryNode,
+    Entry,
+    FileNode,
+    ShardNode,
+    SymlinkNode,
+    UnixfsNode,
+    parse_block,
+)
 from p2pfs.errors import NotFoundError, P2pfsError
 from p2pfs.transfer.anyone import fetch_block
 
@@ -35,6 +44,8 @@ _KEPT_BYTES = 16 * 1024 * 1024
 _KEPT_OVERHEAD_BYTES = 512
 # Children asked for at once: ten a second and peer would make a long listing wait.
 _CHILDREN_AT_ONCE = 32
+# Shards likewise; a round of them is had before the next, so that few tasks wait at a time.
+_SHARDS_AT_ONCE = 32
 
 
 class Kind(Enum):
@@ -45,13 +56,17 @@ class Kind(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Resolved:
-    """What a CID stands for: a file's `size`, a directory's `entries`, or a link's `target`."""
+    """What a CID stands for: a file's `size`, a directory's `entries`, or a link's `target`.
+
+    Of a sharded directory only the `shard` at its root is known, and `entries` is empty.
+    """
 
     kind: Kind
     cid: Cid
     size: int = 0
     entries: tuple[Entry, ...] = ()
     target: str = ""
+    shard: ShardNode | None = None
 
 
 class Resolving:
@@ -84,10 +99,23 @@ class Resolving:
         """
         found = await self._at(cid)
         for name in parts:
-            entry = _entry(found, name)
+            entry = await self._entry(found, name)
             self._sources.belongs(entry.cid, found.cid)
             found = await self._child(entry)
         return found
+
+    async def entries(self, directory: Resolved) -> tuple[Entry, ...]:
+        """Everything in a directory, sharded or not: raises as `resolve` if a shard is not had."""
+        if directory.shard is None:
+            return directory.entries
+        gathering = Gathering()
+        due = gathering.add(directory.shard, ROOT)
+        while due:
+            batch, due = due[:_SHARDS_AT_ONCE], due[_SHARDS_AT_ONCE:]
+            shards = await all_of([partial(self._shard, directory, below) for below in batch])
+            for below, shard in zip(batch, shards, strict=True):
+                due += gathering.add(shard, below.way)
+        return gathering.entries()
 
     async def children(self, directory: Resolved) -> dict[str, Resolved]:
         """Everything in a directory by its name, whole: raises as `resolve` if one is not had."""
@@ -97,15 +125,35 @@ class Resolving:
             async with limiter:
                 return await self._child(entry)
 
-        for entry in directory.entries:
+        entries = await self.entries(directory)
+        for entry in entries:
             self._sources.belongs(entry.cid, directory.cid)
-        found = await all_of([partial(child, entry) for entry in directory.entries])
-        names = [entry.name for entry in directory.entries]
+        found = await all_of([partial(child, entry) for entry in entries])
+        names = [entry.name for entry in entries]
         return dict(zip(names, found, strict=True))
 
     def raw_block(self, cid: Cid) -> bytes | None:
         """A verified raw block that is still in memory, since its length was asked for."""
         return self._blocks.get(cid) if cid.codec == RAW else None
+
+    async def _entry(self, directory: Resolved, name: str) -> Entry:
+        """One entry; of a sharded directory only the shards on its way are fetched."""
+        if directory.shard is None:
+            found = next((entry for entry in directory.entries if entry.name == name), None)
+        else:
+            step = find(directory.shard, ROOT, name)
+            while isinstance(step, Below):
+                step = find(await self._shard(directory, step), step.way, name)
+            found = step
+        if found is None:
+            raise NotFoundError(f"no {name!r} in {directory.cid}")
+        return found
+
+    async def _shard(self, directory: Resolved, below: Below) -> ShardNode:
+        assert directory.shard is not None  # noqa: S101 the callers have looked
+        self._sources.belongs(below.cid, directory.cid)
+        part = parse_block(below.cid, await self._block(below.cid))
+        return checked_part(part, directory.shard)
 
     async def _child(self, entry: Entry) -> Resolved:
         if entry.cid.codec == RAW:  # a raw block's own size is all there is to it
@@ -117,7 +165,7 @@ class Resolving:
             size = self._local_size(cid)
             if size is not None:
                 return Resolved(Kind.FILE, cid, size)
-        node: FileNode | DirectoryNode | SymlinkNode | None = self._dags.node(cid)
+        node: UnixfsNode | None = self._dags.node(cid)
         if node is None:
             node = parse_block(cid, await self._block(cid))
         match node:
@@ -125,6 +173,8 @@ class Resolving:
                 return Resolved(Kind.FILE, cid, size)
             case DirectoryNode(entries):
                 return Resolved(Kind.DIRECTORY, cid, entries=entries)
+            case ShardNode():
+                return Resolved(Kind.DIRECTORY, cid, shard=node)
             case SymlinkNode(target):
                 return Resolved(Kind.SYMLINK, cid, size=len(target.encode()), target=target)
 
@@ -151,13 +201,6 @@ class Resolving:
             await self._dags.keep_fetched(self._sources.origin(cid), [(cid, block)])
         except P2pfsError as error:
             _log.warning("block %s is not kept: %s", cid, error)
-
-
-def _entry(found: Resolved, name: str) -> Entry:
-    for entry in found.entries:
-        if entry.name == name:
-            return entry
-    raise NotFoundError(f"no {name!r} in {found.cid}")
 
 
 class _Blocks:

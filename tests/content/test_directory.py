@@ -1,12 +1,20 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pfs.content.balanced import NO_ATTRIBUTES, PROFILES, Attributes, BuiltDag, build_file
+from p2pfs.content.balanced import (
+    DEFAULT_PROFILE,
+    NO_ATTRIBUTES,
+    PROFILES,
+    Attributes,
+    BuiltDag,
+    build_file,
+)
 from p2pfs.content.cid import Cid, cid_of, raw_cid
 from p2pfs.content.directory import BuiltDirectory, build_directory
 from p2pfs.content.unixfs import DirectoryNode, parse_block
@@ -77,14 +85,26 @@ def test_one_name_twice_is_not_built() -> None:
         build_directory([("a", _CID, 1), ("a", _CID, 2)])
 
 
-def test_what_ipfs_would_shard_is_not_built() -> None:
-    with pytest.raises(MalformedError, match="too many"):
-        build_directory((f"{index:05}", _CID, 1) for index in range(6_400))
-    build_directory((f"{index:05}", _CID, 1) for index in range(6_390))
-    with pytest.raises(MalformedError, match="too many"):
-        build_directory(
-            ((f"{index:05}", _CID, 1) for index in range(6_390)), PROFILES["unixfs-v1-2025"]
-        )
+@pytest.mark.parametrize("vector", VECTORS["dirs"][4:], ids=lambda v: v["shardSplitStrategy"])
+def test_six_thousand_files_are_sharded_as_npm_does(vector: dict[str, Any]) -> None:
+    by_block = vector["shardSplitStrategy"] == "block-bytes"
+    profile = replace(DEFAULT_PROFILE, shards_by_block=by_block)
+    built = build_file(shake("same", 10, _CHUNK_BYTES))
+    entries = [(f"file-{index}.txt", built.cid, built.tsize) for index in range(6_000)]
+    directory = build_directory(entries, profile)
+    assert str(directory.cid) == vector["cid"]
+    assert directory.tsize == vector["dagSize"]
+    assert directory.parts
+
+
+def test_what_ipfs_would_shard_is_sharded_and_nothing_else() -> None:
+    entries = [(f"{index:05}", _CID, 1) for index in range(6_400)]  # 41 bytes of name and CID each
+    by_block = PROFILES["unixfs-v1-2025"]
+    assert build_directory(entries[:6_394]).parts
+    assert not build_directory(entries[:6_393]).parts
+    fitting = (262_144 - 4) // 49  # each link is framed by eight bytes more
+    assert build_directory(entries[: fitting + 1], by_block).parts
+    assert not build_directory(entries[:fitting], by_block).parts
 
 
 def test_the_empty_directory_of_version_0_is_the_one_that_all_know() -> None:

@@ -96,7 +96,7 @@ def test_block_sizes_may_be_packed() -> None:
         _message(""),  # no type
         _message("0803"),  # metadata
         _message("0809"),
-        _message("0805"),  # HAMT
+        _message("0805"),  # a shard without its hash function
         _message("080212036162631804"),  # says 4, holds 3
         _message("08022003"),  # a size without its part
         _message("0802124061"),

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.content.vectors import VECTORS, shake
 from tests.e2e.conftest import MakeNode
 from tools.testbed import NETWORK, Node, wait_until
 
@@ -132,6 +133,16 @@ def test_cid_prints_what_ipfs_would_and_needs_no_home(tmp_path: Path) -> None:
     assert done.stdout.split()[0] == known
     assert not (tmp_path / "none").exists()
     assert p2pfs("cid", str(tmp_path / "absent"), home=tmp_path / "none").returncode == NOT_FOUND
+
+
+def test_cid_of_a_large_folder_is_that_of_its_shards(tmp_path: Path) -> None:
+    vector = VECTORS["dirs"][-1]
+    content = b"".join(shake("same", 10, 10))
+    (tmp_path / "many").mkdir()
+    for index in range(6_000):
+        (tmp_path / "many" / f"file-{index}.txt").write_bytes(content)
+    done = p2pfs("cid", str(tmp_path / "many"), home=tmp_path / "none")
+    assert done.stdout.split()[0] == vector["cid"]
 
 
 @pytest.mark.parametrize(

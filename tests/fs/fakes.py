@@ -96,6 +96,9 @@ class FakeReading:
             found = self._found(entry.cid)
         return found
 
+    async def entries(self, directory: Resolved) -> tuple[Entry, ...]:
+        return directory.entries
+
     async def children(self, directory: Resolved) -> dict[str, Resolved]:
         return {entry.name: self._found(entry.cid) for entry in directory.entries}
 

@@ -10,7 +10,7 @@ import trio
 from p2pfs.content.cid import RAW, parse_cid, raw_cid
 from p2pfs.content.directory import build_directory
 from p2pfs.content.unixfs import FileNode, parse_block
-from p2pfs.errors import IntegrityError, NoPeersError, NotFoundError
+from p2pfs.errors import IntegrityError, MalformedError, NoPeersError, NotFoundError, P2pfsError
 from p2pfs.identity import OwnKey
 from p2pfs.library.reading import Kind, Reading
 from p2pfs.store.catalog import open_catalog
@@ -248,6 +248,88 @@ async def test_a_directory_is_resolved_from_its_root_to_its_last_file(
         opened.close()
         assert overlay.lookups == 1
         assert set(store.blocks) == {outer_cid, inner_cid, big.root}
+
+
+def sharded(count: int, name: str = "file") -> Dag:
+    """A directory beyond what fits in a block, of raw files that nobody fetches."""
+    entries = [(f"{name}-{index}", raw_cid(index.to_bytes(32, "big")), 9) for index in range(count)]
+    built = build_directory(entries)
+    assert built.parts
+    return Dag(built.cid, 0, {built.cid: built.block} | dict(built.parts))
+
+
+async def test_a_path_in_a_sharded_directory_costs_only_the_shards_on_its_way(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    directory = sharded(6_000)
+    outer_cid, outer = block_of([("many", directory.root, 0)])
+    client = FakeClient(directory, a=FakePeer())
+    client.add(Dag(outer_cid, 0, {outer_cid: outer}))
+    overlay = FakeOverlay(providers(client), seconds=0.1)
+    async with reading_of(client, overlay=overlay) as (reading, _):
+        found = await reading.resolve(outer_cid, ("many", "file-77"))
+        assert (found.kind, found.cid) == (Kind.FILE, raw_cid((77).to_bytes(32, "big")))
+        assert 2 < sum(client.asked_blocks.values()) <= 5
+        with pytest.raises(NotFoundError, match="no 'file-6000' in"):
+            await reading.resolve(outer_cid, ("many", "file-6000"))
+    assert overlay.lookups == 1
+
+
+async def test_a_sharded_directory_is_listed_whole_and_its_shards_are_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    directory = sharded(6_000)
+    client = FakeClient(directory, a=FakePeer(latency=0.05), gone=FakePeer(is_gone=True))
+    overlay = FakeOverlay(providers(client), seconds=0.1)
+    async with reading_of(client, overlay=overlay) as (reading, store):
+        started = trio.current_time()
+        folder = await reading.resolve(directory.root)
+        assert folder.kind is Kind.DIRECTORY
+        assert set(client.asked_blocks) == {directory.root}
+        entries = await reading.entries(folder)
+        assert {entry.name for entry in entries} == {f"file-{index}" for index in range(6_000)}
+        assert trio.current_time() - started < 0.05 * len(directory.blocks) / 10
+        assert set(client.asked_blocks.values()) == {1}
+        await trio.testing.wait_all_tasks_blocked()
+        assert store.blocks == directory.blocks
+        children = await reading.children(folder)
+        assert children["file-5"].size == 9
+        assert len(children) == 6_000
+        assert set(client.asked_blocks.values()) == {1}
+
+
+async def test_a_sharded_directory_with_a_shard_missing_is_an_error_and_still_has_its_files(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    directory = sharded(6_000)
+    lost = min(directory.blocks.keys() - {directory.root}, key=str)
+    client = FakeClient(
+        Dag(directory.root, 0, {k: v for k, v in directory.blocks.items() if k != lost}),
+        a=FakePeer(),
+    )
+    async with reading_of(client) as (reading, _):
+        folder = await reading.resolve(directory.root)
+        with pytest.raises(P2pfsError):
+            await reading.children(folder)
+        had = 0
+        for index in range(300):
+            try:
+                await reading.resolve(directory.root, (f"file-{index}",))
+            except P2pfsError:
+                continue
+            had += 1
+        assert had > 280
+
+
+async def test_a_part_of_a_sharded_directory_that_is_none_is_refused(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    directory = sharded(6_000)
+    part_cid = min(directory.blocks.keys() - {directory.root}, key=str)
+    client = FakeClient(directory, a=FakePeer())
+    async with reading_of(client) as (reading, _):
+        with pytest.raises(MalformedError, match="hash leads"):
+            await reading.children(await reading.resolve(part_cid))
 
 
 async def test_a_silent_peer_does_not_hold_up_a_lookup(

@@ -261,11 +261,22 @@ async def test_framed_leaves_are_not_served(tmp_path: Path) -> None:
 
 
 async def test_a_fetched_directory_is_served(tmp_path: Path) -> None:
-    cid, block, _ = build_directory([("a", cid_of(RAW, b"x"), 1)])
+    cid, block, *_ = build_directory([("a", cid_of(RAW, b"x"), 1)])
     async with open_store(tmp_path) as store:
         await store.dags.keep_fetched(cid, [(cid, block)])
         assert await store.blocks.read(cid) == block
         assert await car(store, cid) == [cid]
+
+
+async def test_shards_of_a_fetched_directory_are_served_each(tmp_path: Path) -> None:
+    built = build_directory((f"{index:05}", cid_of(RAW, b"x"), 1) for index in range(6_400))
+    fetched = [built.parts[0], built.parts[-1], (built.cid, built.block)]
+    async with open_store(tmp_path) as store:
+        await store.dags.keep_fetched(built.cid, fetched)
+        for cid, block in fetched:
+            assert await store.blocks.read(cid) == block
+        with pytest.raises(NotFoundError):
+            await store.blocks.read(built.parts[1][0])
 
 
 async def test_a_large_file_comes_in_batches(tmp_path: Path) -> None:

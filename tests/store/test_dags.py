@@ -95,7 +95,7 @@ async def test_nodes_with_content_and_parts_are_kept_whole(tmp_path: Path) -> No
 
 
 async def test_a_fetched_directory_is_kept_by_its_own_cid(tmp_path: Path) -> None:
-    cid, block, _ = build_directory([("a", cid_of(DAG_PB, b""), 5)])
+    cid, block, *_ = build_directory([("a", cid_of(DAG_PB, b""), 5)])
     async with open_store(tmp_path) as store:
         await store.dags.keep_fetched(cid, [(cid, block)])
         assert store.dags.block(cid) == block
