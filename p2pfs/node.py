@@ -149,7 +149,7 @@ async def _serve(
                 "status.json": lambda: status.encode_status(parts.snapshot()),
             }
             nursery.start_soon(ingest.run)
-            nursery.start_soon(_control, settings, parts, stopped)
+            nursery.start_soon(_control, settings, parts, searches, stopped)
             operations = build_operations(reading, searches, shares, ingest, own, pages)
             async with _mounted(place, operations, parts, stopped):
                 ready()
@@ -252,11 +252,13 @@ async def _mounted(
         nursery.cancel_scope.cancel()
 
 
-async def _control(settings: Settings, parts: Parts, stopped: trio.Event) -> None:
+async def _control(
+    settings: Settings, parts: Parts, searches: Searches, stopped: trio.Event
+) -> None:
     """Answer the command line."""
     with closing(bind_control(settings.places.socket)) as listener:
         try:
-            await serve_asgi(Control(parts.snapshot, stopped.set), [listener])
+            await serve_asgi(Control(parts.snapshot, searches, stopped.set), [listener])
         finally:
             settings.places.socket.unlink(missing_ok=True)
 

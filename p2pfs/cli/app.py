@@ -30,6 +30,9 @@ app.command(
 app.command("p2pfs.cli.umount:umount", name="umount", help="Unmount and end the node.")
 app.command("p2pfs.cli.status:status", name="status", help="Show what the running node does.")
 app.command(
+    "p2pfs.cli.search:search", name="search", help="Find files by the words of their names."
+)
+app.command(
     "p2pfs.cli.cid:cid", name="cid", help="Print a file's content id; nothing is published."
 )
 app.command("p2pfs.cli.version:version", name="version", help="Print the version.")

@@ -10,16 +10,22 @@ from typing import TYPE_CHECKING
 import httpx
 import msgspec
 
-from p2pfs.errors import NotAnsweringError, NotRunningError
+from p2pfs.control.found import parse_found, parse_refused
+from p2pfs.errors import NotAnsweringError, NotRunningError, P2pfsError, UsageError
 from p2pfs.settings import places
 from p2pfs.status import Status, parse_status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from p2pfs.control.found import Found
 
 # The node answers from memory; one that does not in this time is stuck.
 _ANSWER_SECONDS = 5
+# It lets the network answer for 5 s, and 10,000 files take it a moment to tell.
+_SEARCH_SECONDS = 15
+_BAD_REQUEST = 400
 
 
 def running_status() -> Status:
@@ -27,6 +33,28 @@ def running_status() -> Status:
     with _client(places(os.environ).socket) as client:
         try:
             return parse_status(_answer(client, "GET", "/v1/status").content)
+        except msgspec.MsgspecError as error:
+            raise NotAnsweringError(
+                f"the node gives answers of another version: {error}"
+            ) from error
+
+
+def search_running(words: Sequence[str], tags: Sequence[str]) -> Found:
+    """What the node of this home finds; raises UsageError for what cannot be searched for.
+
+    Raises NotRunningError, NotAnsweringError.
+    """
+    asked = [("words", word) for word in words] + [("tag", tag) for tag in tags]
+    with _client(places(os.environ).socket) as client:
+        try:
+            response = client.get("/v1/search", params=asked, timeout=_SEARCH_SECONDS)
+            if response.status_code == _BAD_REQUEST:
+                raise UsageError(parse_refused(response.content).error)
+            return parse_found(response.raise_for_status().content)
+        except UnicodeEncodeError as error:
+            raise UsageError("words and tags are text in UTF-8") from error
+        except httpx.HTTPError as error:
+            raise _failure(error) from error
         except msgspec.MsgspecError as error:
             raise NotAnsweringError(
                 f"the node gives answers of another version: {error}"
@@ -42,12 +70,17 @@ def stop_node() -> None:
 def _answer(client: httpx.Client, method: str, path: str) -> httpx.Response:
     try:
         return client.request(method, path).raise_for_status()
-    except httpx.TimeoutException as error:
-        raise NotAnsweringError("the node of this home runs, but does not answer") from error
-    except httpx.HTTPStatusError as error:
-        raise NotAnsweringError(f"the node cannot tell: {error.response.status_code}") from error
     except httpx.HTTPError as error:
-        raise NotRunningError("no node is running here") from error
+        raise _failure(error) from error
+
+
+def _failure(error: httpx.HTTPError) -> P2pfsError:
+    """The domain error for what went wrong on the control socket."""
+    if isinstance(error, httpx.TimeoutException):
+        return NotAnsweringError("the node of this home runs, but does not answer")
+    if isinstance(error, httpx.HTTPStatusError):
+        return NotAnsweringError(f"the node cannot tell: {error.response.status_code}")
+    return NotRunningError("no node is running here")
 
 
 @contextmanager

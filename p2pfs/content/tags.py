@@ -129,6 +129,25 @@ def query_tags(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(_query_tag(part) for part in text.split("+")))
 
 
+def search_tags(text: str) -> tuple[str, ...]:
+    """What a search asks for: its words, longest first, as tags; raises MalformedError for none.
+
+    Between `+`, what names an attribute (`artist|Pearl Jam`) is that tag instead of words.
+    """
+    parts = text.split("+")
+    attributes = [tag for part in parts if (tag := _attribute_query(part)) is not None]
+    rest = " ".join(part for part in parts if _attribute_query(part) is None)
+    found = dict.fromkeys((*word_tags(query_words(rest)), *attributes))
+    if not found:
+        raise MalformedError(f"{text[:MAX_TAG_BYTES]!r} has no word of two letters or more")
+    return tuple(found)
+
+
+def search_text(tags: Iterable[str]) -> str:
+    """The one spelling of a search; of the words and attributes of `search_tags`, the inverse."""
+    return "+".join(tag.removeprefix(f"{WORD}:") for tag in tags)
+
+
 def words(name: str, title: str = "") -> tuple[str, ...]:
     """What a file is found by: the 8 longest words of its name and title, longest first.
 
@@ -143,6 +162,11 @@ def query_words(text: str) -> tuple[str, ...]:
     spaced = "".join(c if _in_word(c) else " " for c in _folded(text))
     found = {word for word in spaced.split() if len(word) >= MIN_WORD_CHARACTERS}
     return tuple(sorted(found, key=lambda word: (-len(word), word.encode())))
+
+
+def name_tags(name: str, title: str = "") -> tuple[str, ...]:
+    """All words of a name and title as tags, also those too short to be among the indexed."""
+    return word_tags(query_words(f"{name} {title}"))
 
 
 def word_tags(found: Iterable[str]) -> tuple[str, ...]:
@@ -195,12 +219,17 @@ def _grade(tag: str, extension: str) -> int:
 
 
 def _query_tag(text: str) -> str:
+    return _attribute_query(text) or normal_tag(text)
+
+
+def _attribute_query(text: str) -> str | None:
+    """`artist:pearl-jam` of its spellings; None for what names no attribute."""
     for separator in "|:":
         attribute, found, rest = text.partition(separator)
         attribute = attribute.strip().casefold()
         if found and attribute in (*ATTRIBUTES, WORD):
             return attribute_tag(attribute, rest)
-    return normal_tag(text)
+    return None
 
 
 def _types(mime: str, extension: str) -> tuple[str, ...]:

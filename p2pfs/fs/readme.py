@@ -10,6 +10,8 @@ There is no server; who has what is known by the nodes together.
   cat by-tag/music/song.mp3         only what is read is fetched, from several peers at once
   ls  "by-tag/artist|Pearl Jam"     any tag can be opened, in any spelling; also artist:pearl-jam
   ls  by-tag/music+2026             what has both tags
+  ls  search/nutcracker             files whose name or title holds the word; search/blue+night
+                                    both words, "search/night+artist|Pearl Jam" the tag as well
   cat by-hash/<content id>          any file or directory by its content id (an IPFS CID)
   cp  song.mp3 share/               publishes it: everything in share/ can be read by everybody
   cp  talk.mp4 share/talks/2026/    ... under the tags "talks" and "2026"
@@ -24,7 +26,8 @@ A listing is empty when nobody has published under that tag, when no peer is kno
 answered yet: look again after some seconds.
 
 by-tag/ itself shows only the tags that this node has met. A listing holds at most 10,000 files;
-to reach the rest, ask for a second tag as well (by-tag/music+2026).
+to reach the rest, ask for a second tag as well (by-tag/music+2026). search/ itself shows what was
+searched for since the node started.
 
 Everything but share/ is read-only. A file in share/ is published when it has been left alone for
 a second or so; user.p2pfs.state says how far it is. Names that begin with a dot are not published.

@@ -31,6 +31,7 @@ class Place(Enum):
     README = "README.txt"
     BY_TAG = "by-tag"
     BY_HASH = "by-hash"
+    SEARCH = "search"
     HIDDEN = ".p2pfs"
 
 
@@ -43,12 +44,13 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class TagFolder:
-    """A directory of `by-tag/`, by the name it was opened under.
+    """A directory of `by-tag/` or `search/`, by the name it was opened under.
 
     Each spelling of a tag is a directory of its own: the kernel allows a directory one name.
     """
 
     name: str
+    place: Place = Place.BY_TAG
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""What lies in the read-only directories: `by-tag/`, `by-hash/`, `README.txt`, `.p2pfs/`.
+"""What lies in the read-only directories: `by-tag/`, `search/`, `by-hash/`, `.p2pfs/`.
 
 Finding and fetching are for `p2pfs.library`; this gives what it finds names, inodes and
 attributes.  Only calls marked `async` may wait for the network, each within its deadline.
@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.content.cid import parse_cid
-from p2pfs.content.tags import query_tags
 from p2pfs.errors import MalformedError, NotFoundError
 from p2pfs.fs.errnos import deadline
 from p2pfs.fs.limits import Deadlines
@@ -35,7 +34,7 @@ from p2pfs.fs.tree import (
 from p2pfs.library.listings import MAX_ENTRIES
 from p2pfs.library.names import distinct_name, safe_name
 from p2pfs.library.resolving import Kind
-from p2pfs.library.searching import AND
+from p2pfs.library.searching import search_key, tag_key
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -91,9 +90,10 @@ class Views:
             case Place.HIDDEN if text in self._pages:
                 return self._tree.at(Page(text))
             # Programs look for `.git` and the like everywhere; no folder so named is published.
-            case Place.BY_TAG if not text.startswith("."):
-                _tag(text)  # or there is no such thing
-                return self._tree.at(TagFolder(text))
+            case (Place.BY_TAG | Place.SEARCH) as place if not text.startswith("."):
+                folder = TagFolder(text, place)
+                _asked(folder)  # or there is no such thing
+                return self._tree.at(folder)
             case TagFolder():
                 return await self._listed(parent.thing, text)
             case Place.BY_HASH:
@@ -108,23 +108,14 @@ class Views:
         """What a directory holds now, as its listing is to stay until it is closed."""
         match folder.thing:
             case Place.ROOT:
-                places = (Place.README, Place.BY_TAG, Place.BY_HASH)
+                places = (Place.README, Place.BY_TAG, Place.SEARCH, Place.BY_HASH)
                 return [Entry(place.value.encode(), place) for place in places]
             case Place.HIDDEN:
                 return [Entry(name.encode(), Page(name)) for name in self._pages]
-            case Place.BY_TAG:
-                return [
-                    Entry(name, TagFolder(tag))
-                    for tag in self._searches.known_tags()
-                    if (name := encoded_name(tag)) is not None
-                ]
+            case (Place.BY_TAG | Place.SEARCH | Place.BY_HASH) as place:
+                return self._met(place)
             case TagFolder():
                 return await self._tag_entries(folder.thing)
-            case Place.BY_HASH:
-                return [
-                    Entry(str(cid).encode(), ContentFile(cid, size))
-                    for cid, size in self._reading.recent()[:MAX_ENTRIES]
-                ]
             case ContentFolder(cid=cid):
                 with deadline(self.deadlines.folder, f"listing {cid}"):
                     found = await self._reading.children(await self._reading.resolve(cid))
@@ -169,8 +160,25 @@ class Views:
             opened = await self._reading.open(file.cid, file.size, providers, crc32)
         return opened, partial(self._reading.held, file.cid, file.size)
 
+    def _met(self, place: Place) -> list[Entry]:
+        """What lies in `by-tag/`, `search/` and `by-hash/` themselves: what this node has met."""
+        if place is Place.BY_HASH:
+            return [
+                Entry(str(cid).encode(), ContentFile(cid, size))
+                for cid, size in self._reading.recent()[:MAX_ENTRIES]
+            ]
+        if place is Place.SEARCH:
+            asked = self._searches.recent_searches()
+        else:
+            asked = self._searches.known_tags()
+        return [
+            Entry(name, TagFolder(text, place))
+            for text in asked
+            if (name := encoded_name(text)) is not None
+        ]
+
     async def _listed(self, folder: TagFolder, name: str) -> Node:
-        tag = _tag(folder.name)
+        tag = _asked(folder)
         file = self._searches.listing(tag).find(name)
         # Published names never begin with a dot, and file managers ask for many that do.
         if file is None and not name.startswith("."):
@@ -203,7 +211,9 @@ class Views:
         raise NotFoundError(f"no {name!r} in {cid}")
 
     async def _tag_entries(self, folder: TagFolder) -> list[Entry]:
-        tag = _tag(folder.name)
+        tag = _asked(folder)
+        if folder.place is Place.SEARCH:
+            self._searches.note_search(tag)
         with trio.move_on_after(self.deadlines.listing):  # then what is known is shown
             await self._searches.refresh(tag)
         return [
@@ -243,12 +253,14 @@ def _shown(name: str, cid: Cid) -> bytes:
     return distinct_name(safe_name(name), cid).encode()
 
 
-def _tag(text: str) -> str:
-    """What the name of a directory of `by-tag/` asks for; NotFoundError for what no tag can be."""
+def _asked(folder: TagFolder) -> str:
+    """What to list, by the name of the directory; NotFoundError for what no tag or word can be."""
     try:
-        return AND.join(query_tags(text))
+        if folder.place is Place.SEARCH:
+            return search_key(folder.name)
+        return tag_key(folder.name)
     except MalformedError as error:
-        raise NotFoundError(f"{text!r} is no tag") from error
+        raise NotFoundError(f"nothing can be found by {folder.name!r}") from error
 
 
 def _text(name: bytes) -> str:

@@ -10,7 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from p2pfs.content.metainfo import MAX_TAGS, Description, published_name
-from p2pfs.content.tags import TITLE, by_importance, folder_tags, type_tags, word_tags, words
+from p2pfs.content.tags import TITLE, by_importance, folder_tags, name_tags, type_tags
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -65,8 +65,8 @@ def described(cid_shares: Sequence[Share]) -> Description | None:
     )
 
 
-def index_tags(description: Description) -> tuple[str, ...]:
-    """Every tag a description is found under, those of its words included, as in a meta-info."""
+def own_tags(description: Description) -> tuple[str, ...]:
+    """Every tag an own file is found under here: its tags, and all its words."""
     prefix = f"{TITLE}:"
     title = next((tag[len(prefix) :] for tag in description.tags if tag.startswith(prefix)), "")
-    return tuple(dict.fromkeys((*description.tags, *word_tags(words(description.name, title)))))
+    return tuple(dict.fromkeys((*description.tags, *name_tags(description.name, title))))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from p2pfs.addresses import prefix_group
 from p2pfs.dht.overlay import Provider
-from p2pfs.library.names import distinct_name, named, safe_name
+from p2pfs.library.names import distinct_name, is_safe, named, safe_name
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -30,6 +30,7 @@ _MILLISECONDS = 1_000
 class ListedFile:
     """One content as its publishers describe it; `name` is what it is published as, unsafe.
 
+    Of others' tags those are left out that no terminal should print; they can be searched for.
     `published` is in UNIX seconds.  `providers` are other nodes; it is empty for what only this
     node publishes.
     """
@@ -116,7 +117,7 @@ def _merged(told: list[MetaInfo]) -> ListedFile:
     told = sorted(told, key=lambda meta: (meta.seq, meta.publisher))
     (size, crc32), _ = Counter((meta.size, meta.crc32) for meta in told).most_common(1)[0]
     first = next(meta for meta in told if (meta.size, meta.crc32) == (size, crc32))
-    tags = dict.fromkeys(tag for meta in told for tag in meta.tags)
+    tags = dict.fromkeys(tag for meta in told for tag in meta.tags if is_safe(tag))
     return ListedFile(
         name=first.name,
         cid=first.cid,

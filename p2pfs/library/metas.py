@@ -19,7 +19,7 @@ from p2pfs.library.listings import MAX_ENTRIES
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Collection, Iterable
+    from collections.abc import Iterable, Mapping
 
     from p2pfs.network import Network
     from p2pfs.store.catalog import Catalog
@@ -79,9 +79,9 @@ class Metas:
         self._tags: OrderedDict[str, _Tagged] = OrderedDict()
         self._unsaved: dict[Key, MetaInfo] = {}
 
-    def under(self, tag: str) -> Collection[MetaInfo]:
+    def under(self, tag: str) -> Mapping[Key, MetaInfo]:
         """What is known under a tag, withdrawn and expired ones included; never waits long."""
-        return self._tagged(tag).metas.values()
+        return self._tagged(tag).metas
 
     def version(self, tag: str) -> int:
         """A number that is another one when `under` tells something else."""

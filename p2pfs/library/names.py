@@ -39,6 +39,11 @@ def safe_name(name: str) -> str:
     return _fitted(safe or _REPLACEMENT)
 
 
+def is_safe(text: str) -> bool:
+    """Whether a directory can hold it, and a terminal print it, as it is."""
+    return safe_name(text) == text
+
+
 def short_cid(cid: Cid) -> str:
     """The end of the CID's text: its beginning is the same for all."""
     return str(cid.v1)[-SHORT_CID_CHARACTERS:]

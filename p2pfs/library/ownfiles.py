@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from p2pfs.library.descriptions import described, index_tags
+from p2pfs.library.descriptions import described, own_tags
 from p2pfs.library.listings import ListedFile
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class OwnFiles:
             published=min(map(_published, shares)),
             providers=(),
         )
-        self._index[cid] = index_tags(description)
+        self._index[cid] = own_tags(description)
         for tag in self._index[cid]:
             self._by_tag[tag].add(cid)
 

@@ -14,17 +14,18 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.concurrency import SingleFlight, all_of
-from p2pfs.content.tags import WORD
+from p2pfs.content.tags import WORD, name_tags, query_tags, search_tags, search_text
 from p2pfs.errors import P2pfsError
 from p2pfs.library.listings import MAX_ENTRIES, Listing, build_listing, plain_names
+from p2pfs.library.names import is_safe
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection, Sequence
 
     from p2pfs.content.metainfo import MetaInfo
     from p2pfs.dht.overlay import Overlay
     from p2pfs.library.listednames import ListedNames
-    from p2pfs.library.metas import Metas
+    from p2pfs.library.metas import Key, Metas
     from p2pfs.library.ownfiles import OwnFiles
 
 _log = logging.getLogger(__name__)
@@ -37,6 +38,10 @@ _DOUBTFUL_PATIENCE_SECONDS = 0.5
 _REBUILD_SECONDS = 30.0
 _FORGET_EVERY_SECONDS = 3_600.0
 _MAX_LOOKED_UP = 1_000
+# Each costs a lookup.  What has all parts is found by any of them, by the longest word best.
+_MAX_PARTS_LOOKED_UP = 4
+# As many as a person can look over.
+_MAX_RECENT = 100
 AND = "+"
 _WORD_PREFIX = f"{WORD}:"
 
@@ -61,13 +66,14 @@ class Searches:
         self._flights: SingleFlight[str, None] = SingleFlight(nursery)
         self._built: dict[str, _Built] = {}
         self._refreshed: dict[str, float] = {}
+        self._recent: dict[str, None] = {}
         self._network_answers: bool | None = None
         self._forgot_at = -_FORGET_EVERY_SECONDS
 
     def listing(self, tag: str) -> Listing:
         """What is known now, own files first; `tag` in normal form, or several joined by `+`."""
         tags = tuple(tag.split(AND))
-        version = (self._own.version, *map(self._metas.version, tags))
+        version = (self._own.version, *map(self._metas.version, _looked_up(tags)))
         built, now = self._built.get(tag), trio.current_time()
         if built is None or built.version != version or now > built.at + _REBUILD_SECONDS:
             built = self._built[tag] = _Built(self._build(tag, tags), version, now)
@@ -95,18 +101,42 @@ class Searches:
         """Tags of own files, and of all that searches have met and that has not expired."""
         found = dict.fromkeys(self._own.tags())
         found |= dict.fromkeys(self._metas.known_tags(int(self._clock()), MAX_ENTRIES))
-        return [tag for tag in found if not tag.startswith(_WORD_PREFIX)][:MAX_ENTRIES]
+        shown = [tag for tag in found if not tag.startswith(_WORD_PREFIX) and is_safe(tag)]
+        return shown[:MAX_ENTRIES]
+
+    def note_search(self, tag: str) -> None:
+        """Somebody has looked at what a search found."""
+        text = search_text(tag.split(AND))
+        self._recent.pop(text, None)
+        self._recent[text] = None
+        if len(self._recent) > _MAX_RECENT:
+            del self._recent[next(iter(self._recent))]
+
+    def recent_searches(self) -> list[str]:
+        """What was searched for in this run, the latest first."""
+        return [text for text in reversed(self._recent) if is_safe(text)]
 
     def _build(self, tag: str, tags: tuple[str, ...]) -> Listing:
-        metas = [
-            meta
-            for meta in self._metas.under(tags[0])
-            if meta.publisher != self._own.publisher and _has_all(meta, tags[1:])
-        ]
         own, kept = self._own.under(tags), self._names.under(tag)
+        metas = self._metas_with_all(tags)
         listing = build_listing(tag, own, metas, kept, int(self._clock()))
         self._names.keep(tag, plain_names(listing))
         return listing
+
+    def _metas_with_all(self, tags: tuple[str, ...]) -> list[MetaInfo]:
+        """What others published with all of these, found under any: not every word is indexed."""
+        under = {tag: self._metas.under(tag) for tag in _looked_up(tags)}
+        newest: dict[Key, MetaInfo] = {}
+        for metas in under.values():
+            for key, meta in metas.items():
+                if key not in newest or newest[key].seq < meta.seq:
+                    newest[key] = meta
+        found = []
+        for key, meta in newest.items():
+            unsure = [tag for tag in tags if tag not in under or key not in under[tag]]
+            if meta.publisher != self._own.publisher and _has_all(meta, unsure):
+                found.append(meta)
+        return found
 
     def _patience(self, tag: str) -> float:
         if self._network_answers is False or (
@@ -117,7 +147,7 @@ class Searches:
 
     async def _search_all(self, tag: str) -> None:
         try:
-            await all_of(partial(self._search, part) for part in tag.split(AND))
+            await all_of(partial(self._search, part) for part in _looked_up(tag.split(AND)))
         except P2pfsError as error:
             _log.info("searching %r: %s", tag, error)
             self._network_answers = False
@@ -156,5 +186,24 @@ class _Built:
     at: float
 
 
-def _has_all(meta: MetaInfo, tags: tuple[str, ...]) -> bool:
-    return not tags or set(tags) <= set(meta.index_tags)
+def tag_key(text: str) -> str:
+    """The `tag` to list for what the user calls it; raises MalformedError for what is none."""
+    return AND.join(query_tags(text))
+
+
+def search_key(words: str, tags: Sequence[str] = ()) -> str:
+    """The `tag` to list for words, and tags in any spelling; raises MalformedError for none."""
+    named = (tag for text in tags for tag in query_tags(text))
+    return AND.join(dict.fromkeys((*(search_tags(words) if words else ()), *named)))
+
+
+def _looked_up(tags: Sequence[str]) -> Sequence[str]:
+    return tags[:_MAX_PARTS_LOOKED_UP]
+
+
+def _has_all(meta: MetaInfo, tags: Collection[str]) -> bool:
+    if not tags:
+        return True
+    if any(tag.startswith(_WORD_PREFIX) for tag in tags):
+        return set(tags) <= {*meta.tags, *name_tags(meta.name, meta.title)}
+    return set(tags) <= set(meta.tags)

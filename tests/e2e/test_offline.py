@@ -44,7 +44,13 @@ def test_without_a_network_everything_fetched_or_shared_is_still_there(
     reader.start()
 
     started = time.monotonic()
-    assert sorted(os.listdir(reader.mount)) == ["README.txt", "by-hash", "by-tag", "share"]
+    assert sorted(os.listdir(reader.mount)) == [
+        "README.txt",
+        "by-hash",
+        "by-tag",
+        "search",
+        "share",
+    ]
     assert os.listdir(reader.share) == ["mine.txt"]
     assert (reader.share / "mine.txt").read_bytes() == b"mine"
     assert sorted(os.listdir(listing)) == ["part.bin", "whole.mp3"]

@@ -12,6 +12,7 @@ from pathlib import Path
 import trio
 
 from p2pfs.content.cid import Cid, parse_cid, raw_cid
+from p2pfs.content.tags import search_text
 from p2pfs.content.unixfs import Entry
 from p2pfs.errors import NoProvidersError, NotFoundError
 from p2pfs.identity import OwnKey
@@ -136,6 +137,7 @@ class FakeSearches:
     hangs: bool = False
     waiting: int = 0
     failure: Exception | None = None
+    searched: list[str] = field(default_factory=list)
 
     def listing(self, tag: str) -> Listing:
         if self.failure is not None:
@@ -152,6 +154,13 @@ class FakeSearches:
         if self.failure is not None:
             raise self.failure
         return list(self.files)
+
+    def note_search(self, tag: str) -> None:
+        text = search_text(tag.split("+"))
+        self.searched = [text, *(other for other in self.searched if other != text)]
+
+    def recent_searches(self) -> list[str]:
+        return self.searched
 
 
 @dataclass

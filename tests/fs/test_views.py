@@ -38,6 +38,7 @@ async def test_the_root_shows_what_there_is(mounted: Mounted) -> None:
         "README.txt",
         "by-tag",
         "by-hash",
+        "search",
         "share",
     }
     text = await ask((mounted.path / "README.txt").read_text)
@@ -108,6 +109,21 @@ async def test_any_spelling_of_a_tag_can_be_opened(mounted: Mounted) -> None:
     await fails_with(errno.ENOENT, os.stat, by_tag / ".git")
     await fails_with(errno.ENOENT, os.stat, by_tag / "\udcff")
     assert "artist:pearl-jam" in await ask(os.listdir, by_tag)
+
+
+async def test_words_are_searched_for_in_any_order_and_case(mounted: Mounted) -> None:
+    mounted.library.publish("word:night+word:blue", "Blue Night.mp3", b"blue")
+    search = mounted.path / "search"
+    for spelling in ("blue night", "Night+BLUE", "«night», blue!", "night blue+blue"):
+        assert await ask((search / spelling / "Blue Night.mp3").read_bytes) == b"blue"
+        assert await ask(os.listdir, search / spelling) == ["Blue Night.mp3"]
+    assert await ask(os.listdir, search) == ["night+blue"]
+    mounted.library.publish("word:black+artist:pearl-jam", "black.mp3", b"black")
+    assert await ask(os.listdir, search / "Black+artist|Pearl Jam") == ["black.mp3"]
+    assert set(await ask(os.listdir, search)) == {"black+artist:pearl-jam", "night+blue"}
+    for nothing in ("a", "---", ".git", "\udcff"):
+        await fails_with(errno.ENOENT, os.stat, search / nothing)
+    await fails_with(errno.EROFS, os.mkdir, search / "new" / "folder")
 
 
 async def test_a_file_resolves_by_its_distinct_name_too(mounted: Mounted) -> None:
