@@ -6,6 +6,7 @@ import os
 import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 import httpx
 import msgspec
@@ -44,10 +45,10 @@ def search_running(words: Sequence[str], tags: Sequence[str]) -> Found:
 
     Raises NotRunningError, NotAnsweringError.
     """
-    asked = [("words", word) for word in words] + [("tag", tag) for tag in tags]
+    asked = urlencode([("words", word) for word in words] + [("tag", tag) for tag in tags])
     with _client(places(os.environ).socket) as client:
         try:
-            response = client.get("/v1/search", params=asked, timeout=_SEARCH_SECONDS)
+            response = client.get(f"/v1/search?{asked}", timeout=_SEARCH_SECONDS)
             if response.status_code == _BAD_REQUEST:
                 raise UsageError(parse_refused(response.content).error)
             return parse_found(response.raise_for_status().content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import time
 import zlib
@@ -73,6 +74,22 @@ def test_every_spelling_of_an_artist_leads_to_the_song(
     chain: list[Node], song: tuple[bytes, str], spelling: str
 ) -> None:
     assert wait_listed(chain[3].mount / "by-tag" / spelling, "song.mp3").read_bytes() == song[0]
+
+
+def test_words_of_its_name_and_title_lead_to_the_song(
+    chain: list[Node], song: tuple[bytes, str]
+) -> None:
+    for words in ("blue ten", "Ten,song"):
+        found = wait_listed(chain[3].mount / "search" / words, "song.mp3")
+        assert found.read_bytes() == song[0]
+    assert os.listdir(chain[3].mount / "search" / "blue nobody") == []
+    assert "blue+ten" in os.listdir(chain[3].mount / "search")
+    both = wait_listed(chain[3].mount / "by-tag" / "blue-notes+music", "song.mp3")
+    assert both.read_bytes() == song[0]
+    asked = chain[3].run("search", "blue", "ten", "--tag", "artist|Pearl Jämmer", "--json")
+    assert [file["cid"] for file in json.loads(asked.stdout)["files"]] == [song[1]]
+    nothing = chain[3].run("search", "nobody", "published", "this")
+    assert (nothing.returncode, nothing.stdout) == (3, "")
 
 
 def test_a_content_id_opens_the_same_file(chain: list[Node], song: tuple[bytes, str]) -> None:
