@@ -54,7 +54,7 @@ def test_without_a_network_everything_fetched_or_shared_is_still_there(
     assert os.listdir(reader.share) == ["mine.txt"]
     assert (reader.share / "mine.txt").read_bytes() == b"mine"
     assert sorted(os.listdir(listing)) == ["part.bin", "whole.mp3"]
-    assert time.monotonic() - started < 1 + 2  # one opendir of a tag may wait 2 s for its refresh
+    assert time.monotonic() - started < 1  # all of these together
     assert (listing / "whole.mp3").read_bytes() == whole
     assert (reader.mount / "by-hash" / cid).read_bytes() == whole
 
