@@ -11,7 +11,7 @@ import tomllib
 from dataclasses import dataclass, fields
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, cast, get_args
 
 import platformdirs
 
@@ -30,6 +30,14 @@ _MAX_PUZZLE_BITS = 32
 _MAX_NETWORK_NAME = 255
 # RFC 1123, section 2.1; whether it exists is found out when the node looks for it.
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+DEFAULT_MIN_FREE = 1 << 30  # what a machine needs to log, update and print
+DEFAULT_MAX_ENTRIES = 10_000  # what `ls` and file managers still cope with
+_MOST_MAX_ENTRIES = 100_000  # a listing is in memory, at about 3 KB an entry
+Seed = Literal["all", "pinned", "none"]
+# Binary units, as `du`, `df` and `rclone` count; "20G" is 20 GiB.
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
+_MIN_RATE = 16 << 10  # a chunk in 16 s: slower, and peers give up on this node
 _PREFIX = "P2PFS_"
 _HOME = "P2PFS_HOME"
 _APP = "p2pfs"
@@ -82,6 +90,17 @@ class Settings:
     network: str = DEFAULT_NAME
     puzzle_bits: int | None = None
     lan: tuple[IPv4Network | IPv6Network, ...] = ()
+    cache_size: int | None = None
+    """Bytes of fetched content to keep at most; None: a tenth of the disk."""
+    min_free: int = DEFAULT_MIN_FREE
+    """Bytes of its disk that the cache leaves free."""
+    seed: Seed = "all"
+    """Which of the fetched content others may have."""
+    limit_up: int | None = None
+    limit_down: int | None = None
+    """Bytes a second over all peers; None: no limit."""
+    max_entries: int = DEFAULT_MAX_ENTRIES
+    """Files in one listing at most."""
 
     def overlay_network(self) -> Network:
         """The network these settings name."""
@@ -207,6 +226,39 @@ def _prefix(value: str) -> IPv4Network | IPv6Network:
         raise ValueError(f"a network such as 192.168.0.0/24, not {value!r}") from error
 
 
+def _size(value: object) -> int:
+    """Bytes, as a number or with a unit: `500M`, `20G`, `1.5T`."""
+    found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
+    if found is None:
+        raise ValueError(f"a size such as 500M or 20G, not {value!r}")
+    return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))
+
+
+def _rate(value: object) -> int | None:
+    """Bytes a second, written as a size; 0 and `none` are no limit."""
+    if value == "none":
+        return None
+    rate = _size(value)
+    if 0 < rate < _MIN_RATE:
+        raise ValueError(f"at least {_MIN_RATE >> 10}K a second, or 0 for no limit, not {value!r}")
+    return rate or None
+
+
+def _seed(value: object) -> Seed:
+    if value not in get_args(Seed):
+        raise ValueError(f"one of {', '.join(get_args(Seed))}, not {value!r}")
+    return cast("Seed", value)
+
+
+def _max_entries(value: object) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit():
+        raise ValueError(f"a number of files, not {value!r}")
+    if not 0 < int(text) <= _MOST_MAX_ENTRIES:
+        raise ValueError(f"between 1 and {_MOST_MAX_ENTRIES}, not {value!r}")
+    return int(text)
+
+
 _PARSERS: dict[str, Callable[[Any], Any]] = {
     "share": _folder,
     "listen": _several(parse_host_port),
@@ -214,5 +266,11 @@ _PARSERS: dict[str, Callable[[Any], Any]] = {
     "network": _network_name,
     "puzzle_bits": _puzzle_bits,
     "lan": _several(_prefix),
+    "cache_size": _size,
+    "min_free": _size,
+    "seed": _seed,
+    "limit_up": _rate,
+    "limit_down": _rate,
+    "max_entries": _max_entries,
 }
 assert set(_PARSERS) == {f.name for f in fields(Settings)} - {"places"}  # noqa: S101 each can be set
