@@ -14,7 +14,7 @@ class P2pfsError(Exception):
     """What happened, and why, is the message; what to do about it is `advice`."""
 
     errno: ClassVar[int] = _errno.EIO
-    exit_code: ClassVar[int] = 1
+    exit_code: int = 1
     advice: ClassVar[str] = ""
 
     def __str__(self) -> str:
@@ -96,6 +96,14 @@ class NotAnsweringError(P2pfsError):
 
     exit_code = 4
     advice = "its log may say why; `p2pfs umount DIR` detaches its mount all the same"
+
+
+class AnsweredError(P2pfsError):
+    """What the running node answered a command: its message says what to do already."""
+
+    def __init__(self, message: str, exit_code: int) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
 
 
 class ReadOnlyError(P2pfsError):

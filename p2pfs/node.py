@@ -20,6 +20,8 @@ import trio
 from p2pfs import status
 from p2pfs.concurrency import open_nursery
 from p2pfs.control.api import Control, bind_control
+from p2pfs.control.found import search_endpoints
+from p2pfs.control.running import running_endpoints
 from p2pfs.dht.kad.overlay import open_overlay
 from p2pfs.dht.overlay import Joined
 from p2pfs.dht.sqlitestore import open_record_store
@@ -146,10 +148,14 @@ async def _serve(
             parts = Parts(settings, listening, own, shares, ingest, objects, reading, client)
             pages = {
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
-                "status.json": lambda: status.encode_status(parts.snapshot()),
+                "status.json": lambda: status.encode_json(parts.snapshot()),
             }
             nursery.start_soon(ingest.run)
-            nursery.start_soon(_control, settings, parts, searches, stopped)
+            endpoints = {
+                **running_endpoints(parts.snapshot, stopped.set),
+                **search_endpoints(searches),
+            }
+            nursery.start_soon(_control, settings, Control(endpoints))
             operations = build_operations(reading, searches, shares, ingest, own, pages)
             async with _mounted(place, operations, parts, stopped):
                 ready()
@@ -252,13 +258,11 @@ async def _mounted(
         nursery.cancel_scope.cancel()
 
 
-async def _control(
-    settings: Settings, parts: Parts, searches: Searches, stopped: trio.Event
-) -> None:
+async def _control(settings: Settings, control: Control) -> None:
     """Answer the command line."""
     with closing(bind_control(settings.places.socket)) as listener:
         try:
-            await serve_asgi(Control(parts.snapshot, searches, stopped.set), [listener])
+            await serve_asgi(control, [listener])
         finally:
             settings.places.socket.unlink(missing_ok=True)
 

@@ -83,14 +83,9 @@ def text_of(path: bytes | Path) -> str:
     return os.fsencode(path).decode("utf-8", "replace")
 
 
-def encode_status(status: Status) -> bytes:
-    """JSON, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(status), indent=2) + b"\n"
-
-
-def parse_status(raw: bytes) -> Status:
-    """The inverse of `encode_status`; raises msgspec.MsgspecError."""
-    return msgspec.json.decode(raw, type=Status)
+def encode_json(answer: msgspec.Struct) -> bytes:
+    """JSON for scripts and people, with a newline at its end."""
+    return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
 
 
 def render_status(status: Status) -> str:

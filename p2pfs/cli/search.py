@@ -3,20 +3,19 @@
 from __future__ import annotations
 
 import sys
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 from cyclopts import Parameter
 
-from p2pfs.cli.control import search_running
-from p2pfs.control.found import encode_answer
+from p2pfs.cli.control import ask
+from p2pfs.control.found import Found, Sought
 from p2pfs.errors import NotFoundError, UsageError
-from p2pfs.status import human_bytes
-
-if TYPE_CHECKING:
-    from p2pfs.control.found import Found
+from p2pfs.status import encode_json, human_bytes
 
 _HEADINGS = ("SIZE", "NODES", "CONTENT ID", "NAME")
 _NUMERIC_COLUMNS = 2  # the first ones; figures stand at the right
+# The node lets the network answer for 5 s, and 10,000 files take it a moment to tell.
+_SEARCH_SECONDS = 15
 
 
 def search(
@@ -40,14 +39,21 @@ def search(
     """
     if not words and not tag:
         raise UsageError("search for what? Give a word, or --tag and a tag")
-    found = search_running(words, tag)
+    found = ask("search", Sought(_text(words), _text(tag)), Found, _SEARCH_SECONDS)
     if json:
-        sys.stdout.write(encode_answer(found).decode())
+        sys.stdout.write(encode_json(found).decode())
     else:
         sys.stdout.write(_table(found) if sys.stdout.isatty() else _lines(found))
     if not found.files:
         late = "" if found.complete else "; the network has not answered yet, so try again"
         raise NotFoundError(f"nothing was found{late}")
+
+
+def _text(words: tuple[str, ...]) -> list[str]:
+    try:
+        return [word.encode().decode() for word in words]
+    except UnicodeEncodeError as error:
+        raise UsageError("words and tags are text in UTF-8") from error
 
 
 def _lines(found: Found) -> str:

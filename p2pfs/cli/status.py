@@ -6,7 +6,7 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from p2pfs.cli.control import running_status
-from p2pfs.status import encode_status, render_status
+from p2pfs.status import encode_json, render_status
 
 
 def status(*, json: Annotated[bool, Parameter(negative=())] = False) -> None:
@@ -18,4 +18,4 @@ def status(*, json: Annotated[bool, Parameter(negative=())] = False) -> None:
         Print JSON instead, for scripts.
     """
     now = running_status()
-    sys.stdout.write(encode_status(now).decode() if json else render_status(now))
+    sys.stdout.write(encode_json(now).decode() if json else render_status(now))

@@ -1,76 +1,138 @@
-"""What the command line asks of a running node: its status, what it finds, and to end.
+"""The local HTTP API: an ASGI application on a Unix socket that only its owner can reach.
 
-An ASGI application on a Unix socket in a folder that only its owner can enter.
+It reads questions and writes answers; what they mean is in the modules beside this one.
 """
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
 
-import trio
+import msgspec
 
-from p2pfs.control.found import Refused, encode_answer, found_in
-from p2pfs.errors import MalformedError
-from p2pfs.library.searching import search_key
-from p2pfs.status import encode_status
+from p2pfs.concurrency import open_nursery
+from p2pfs.control.calls import (
+    MAX_QUESTION_BYTES,
+    PREFIX,
+    Answering,
+    Failed,
+    Told,
+)
+from p2pfs.errors import NotFoundError, P2pfsError, UsageError
+from p2pfs.status import encode_json
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, MutableMapping
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, MutableMapping
     from pathlib import Path
 
-    from p2pfs.library.searching import Searches
-    from p2pfs.status import Status
+    from p2pfs.control.calls import Endpoint, Telling
 
     Message = MutableMapping[str, Any]
+    Receive = Callable[[], Awaitable[Message]]
+    Send = Callable[[Message], Awaitable[None]]
 
 _BACKLOG = 16  # command lines that ask at the same moment
-# A person at a prompt waits longer for the whole answer than `ls` may; then what is known is told.
-_SEARCH_SECONDS = 5
+_OK = 200
+_REFUSED = 400
+_UNKNOWN = 404
+
+_log = logging.getLogger(__name__)
 
 
 class Control:
-    """`GET /v1/status`, `GET /v1/search?words=…&tag=…` and `POST /v1/stop`."""
+    """Answers `POST /v1/<name>` by the endpoint of that name."""
 
-    def __init__(
-        self, status: Callable[[], Status], searches: Searches, stop: Callable[[], None]
-    ) -> None:
-        self._status = status
-        self._searches = searches
-        self._stop = stop
+    def __init__(self, endpoints: Mapping[str, Endpoint]) -> None:
+        self._endpoints = endpoints
 
-    async def __call__(
-        self,
-        scope: Message,
-        receive: Callable[[], Awaitable[Message]],  # noqa: ARG002 no request has a body
-        send: Callable[[Message], Awaitable[None]],
-    ) -> None:
+    async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer one request."""
         if scope["type"] != "http":
             return
-        match scope["method"], scope["path"]:
-            case "GET", "/v1/status":
-                await _respond(send, 200, encode_status(self._status()))
-            case "GET", "/v1/search":
-                await _respond(send, *await self._search(scope["query_string"]))
-            case "POST", "/v1/stop":
-                await _respond(send, 200, b"{}\n")
-                self._stop()
-            case _:
-                await _respond(send, 404, b"{}\n")
-
-    async def _search(self, query: bytes) -> tuple[int, bytes]:
-        asked = parse_qs(query.decode("latin-1"))
+        endpoint = self._endpoints.get(scope["path"].removeprefix(PREFIX))
+        if endpoint is None or scope["method"] != "POST":
+            gone = NotFoundError(f"this node knows nothing of {scope['method']} {scope['path']}")
+            await _respond(send, _UNKNOWN, _failed(gone))
+            return
         try:
-            key = search_key(" ".join(asked.get("words", ())), asked.get("tag", ()))
-        except MalformedError as error:
-            return 400, encode_answer(Refused(str(error)))
-        with trio.move_on_after(_SEARCH_SECONDS):
-            await self._searches.refresh(key)
-        listing = self._searches.listing(key)
-        return 200, encode_answer(found_in(listing, complete=self._searches.is_fresh(key)))
+            question = _parsed(await _body(receive), endpoint.question)
+            if isinstance(endpoint, Answering):
+                answer = await endpoint.answer(question)
+                await _respond(send, _OK, answer)
+                return
+        except P2pfsError as error:
+            await _respond(send, _REFUSED, _failed(error))
+        except Exception as error:  # noqa: BLE001 the edge: one odd question must not end the node
+            _log.exception("%s cannot be answered", scope["path"])
+            await _respond(send, _REFUSED, _failed(error))
+        else:
+            await _tell(endpoint, question, receive, send)
+
+
+async def _tell(endpoint: Telling, question: object, receive: Receive, send: Send) -> None:
+    """The values as they come; who is gone is told no more."""
+    await send({"type": "http.response.start", "status": _OK, "headers": _headers()})
+    async with open_nursery() as nursery:
+
+        async def end_when_gone() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            nursery.cancel_scope.cancel()
+
+        nursery.start_soon(end_when_gone)
+        async with aclosing(_lines(endpoint.tell(question))) as lines:
+            async for line in lines:
+                await send({"type": "http.response.body", "body": line, "more_body": True})
+        await send({"type": "http.response.body", "body": b""})
+        nursery.cancel_scope.cancel()
+
+
+async def _lines(values: AsyncGenerator[msgspec.Struct, None]) -> AsyncGenerator[bytes, None]:
+    try:
+        async with aclosing(values):
+            async for value in values:
+                yield msgspec.json.encode(Told(value)) + b"\n"
+    except P2pfsError as error:
+        yield msgspec.json.encode(Told(failed=_failed(error))) + b"\n"
+    except Exception as error:  # noqa: BLE001 as in `Control`
+        _log.exception("an answer broke off")
+        yield msgspec.json.encode(Told(failed=_failed(error))) + b"\n"
+
+
+def _parsed(body: bytes, question: type[msgspec.Struct]) -> msgspec.Struct:
+    try:
+        return msgspec.json.decode(body or b"{}", type=question)
+    except msgspec.MsgspecError as error:
+        raise UsageError(f"the question cannot be read: {error}") from error
+
+
+async def _body(receive: Receive) -> bytes:
+    body = bytearray()
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if len(body) > MAX_QUESTION_BYTES:
+            raise UsageError("too much at once; ask in several commands")
+        if not message.get("more_body", False):
+            return bytes(body)
+
+
+def _failed(error: Exception) -> Failed:
+    return Failed(str(error), error.exit_code if isinstance(error, P2pfsError) else 1)
+
+
+async def _respond(send: Send, status: int, answer: msgspec.Struct) -> None:
+    body = encode_json(answer)
+    headers = [*_headers(), (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def _headers() -> list[tuple[bytes, bytes]]:
+    return [(b"content-type", b"application/json")]
 
 
 def bind_control(path: Path) -> socket.socket:
@@ -94,12 +156,3 @@ def bind_control(path: Path) -> socket.socket:
     finally:
         os.close(folder)
     return sock
-
-
-async def _respond(send: Callable[[Message], Awaitable[None]], status: int, body: bytes) -> None:
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-    ]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -1,4 +1,4 @@
-"""What a search over the control socket answers: values, and their JSON.
+"""`search`: what a search over the control socket asks and answers.
 
 Finding is for `library.searching`, showing it to a person for `cli.search`.
 """
@@ -8,11 +8,27 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import msgspec
+import trio
 
+from p2pfs.control.calls import Answering
+from p2pfs.errors import MalformedError, UsageError
 from p2pfs.identity import peer_id
+from p2pfs.library.searching import search_key
 
 if TYPE_CHECKING:
+    from p2pfs.control.calls import Endpoint
     from p2pfs.library.listings import ListedFile, Listing
+    from p2pfs.library.searching import Searches
+
+# A person at a prompt waits longer for the whole answer than `ls` may; then what is known is told.
+_SEARCH_SECONDS = 5
+
+
+class Sought(msgspec.Struct, frozen=True):
+    """Words of a name or title, and tags in any spelling; all must hold."""
+
+    words: list[str]
+    tags: list[str]
 
 
 class FoundFile(msgspec.Struct, frozen=True):
@@ -42,30 +58,24 @@ class Found(msgspec.Struct, frozen=True):
     files: list[FoundFile]
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """Why a search cannot mean anything."""
+def search_endpoints(searches: Searches) -> dict[str, Endpoint]:
+    """What can be asked of the searches."""
 
-    error: str
+    async def search(sought: Sought) -> Found:
+        try:
+            key = search_key(" ".join(sought.words), sought.tags)
+        except MalformedError as error:
+            raise UsageError(str(error)) from error
+        with trio.move_on_after(_SEARCH_SECONDS):
+            await searches.refresh(key)
+        return found_in(searches.listing(key), complete=searches.is_fresh(key))
+
+    return {"search": Answering(Sought, search)}
 
 
 def found_in(listing: Listing, *, complete: bool) -> Found:
     """A listing as the command line gets it."""
     return Found(complete, [_file(name, file) for name, file in listing.entries.items()])
-
-
-def encode_answer(answer: Found | Refused) -> bytes:
-    """JSON, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
-
-
-def parse_found(raw: bytes) -> Found:
-    """The inverse of `encode_answer`; raises msgspec.MsgspecError."""
-    return msgspec.json.decode(raw, type=Found)
-
-
-def parse_refused(raw: bytes) -> Refused:
-    """The inverse of `encode_answer`; raises msgspec.MsgspecError."""
-    return msgspec.json.decode(raw, type=Refused)
 
 
 def _file(name: str, file: ListedFile) -> FoundFile:
