@@ -108,6 +108,13 @@ CREATE TABLE IF NOT EXISTS names (
     cid BLOB NOT NULL,
     PRIMARY KEY (tag, name)
 ) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS pins (
+    content BLOB NOT NULL,
+    pin BLOB NOT NULL,
+    size INTEGER NOT NULL,
+    PRIMARY KEY (content, pin)
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS contents_of_pin ON pins (pin);
 """
 
 _log = logging.getLogger(__name__)
