@@ -10,8 +10,21 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from p2pfs.text import (
+    Column,
+    Fact,
+    aligned,
+    aligned_facts,
+    counted,
+    human_bytes,
+    printable_json,
+    uncoloured,
+)
+
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from p2pfs.text import Paint, Style
 
 
 class OverlayStatus(msgspec.Struct, frozen=True):
@@ -84,54 +97,83 @@ def text_of(path: bytes | Path) -> str:
 
 
 def encode_json(answer: msgspec.Struct) -> bytes:
-    """JSON for scripts and people, with a newline at its end."""
-    return msgspec.json.format(msgspec.json.encode(answer), indent=2) + b"\n"
+    """JSON for scripts and people, with a newline at its end; a terminal may be given it."""
+    text = msgspec.json.format(msgspec.json.encode(answer), indent=2).decode()
+    return printable_json(text).encode() + b"\n"
 
 
-def render_status(status: Status) -> str:
-    """What a person reads, one fact a line; nothing in it moves a terminal's cursor."""
-    contacts = _count(status.overlay.contacts, "contact")
-    lines = [
-        f"node       {status.peer_id or 'making its key, a few seconds'}",
-        f"address    {status.address or '-'}",
-        f"network    {status.network}, {status.overlay.mode}, {contacts}",
-        f"mounted    {', '.join(status.mounts) or '-'}",
-        f"share      {status.share}",
-        f"cache      {human_bytes(status.cache.used)}",
-        f"served     {human_bytes(status.served_bytes)}",
-    ]
-    lines += ["", f"shares ({len(status.shares)})"] if status.shares else []
-    lines += [
-        f"  {share.state:<12} {human_bytes(share.size):>9}  {share.path}" for share in status.shares
-    ]
-    lines += ["", f"open files ({len(status.transfers)})"] if status.transfers else []
-    for transfer in status.transfers:
-        done = f"{human_bytes(transfer.present)} of {human_bytes(transfer.size)}"
-        peers = _count(transfer.peers, "peer")
-        lines.append(f"  {transfer.cid}  {done}  {peers}  {transfer.last_error}".rstrip())
-    lines += ["", f"peers ({len(status.peers)})"] if status.peers else []
-    for peer in status.peers:
-        wrong = f"  WRONG BLOCKS: {peer.wrong}" if peer.wrong else ""
-        rtt = f"{peer.rtt_ms:.0f} ms" if peer.rtt_ms is not None else "-"
-        lines.append(
-            f"  {peer.peer_id}  {peer.address}  {rtt}  {human_bytes(peer.fetched)} fetched"
-            f"  {_count(peer.failures, 'failure')}{wrong}"
+def render_status(status: Status, paint: Paint = uncoloured) -> str:
+    """What a person reads; nothing in it moves a terminal's cursor."""
+    return aligned_facts(_facts(status), paint) + "".join(
+        f"\n{paint(f'{what} ({count})', 'heading')}\n{table}"
+        for what, count, table in (
+            ("shares", len(status.shares), aligned(_SHARES, status.shares, paint)),
+            ("open files", len(status.transfers), aligned(_TRANSFERS, status.transfers, paint)),
+            ("peers", len(status.peers), aligned(PEER_COLUMNS, status.peers, paint)),
         )
-    return "".join(_printable(line) + "\n" for line in lines)
+        if count
+    )
 
 
-def human_bytes(count: float) -> str:
-    """`1.5 MiB`: binary units, one decimal from KiB on."""
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if count < 1024:  # noqa: PLR2004 binary units
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1024
-    return f"{count:.1f} TiB"
+def _facts(status: Status) -> list[Fact]:
+    overlay = status.overlay
+    joined = f"{status.network}, {overlay.mode}, {counted(overlay.contacts, 'contact')}"
+    return [
+        Fact("node", status.peer_id or "making its key, a few seconds"),
+        Fact("address", status.address),
+        Fact("network", joined, style="good" if overlay.contacts else "busy"),
+        Fact("mounted", ", ".join(status.mounts) or None),
+        Fact("share", status.share),
+        Fact("cache", human_bytes(status.cache.used)),
+        Fact("served", human_bytes(status.served_bytes)),
+    ]
 
 
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+_STATE_STYLES: dict[str, Style] = {"published": "good", "ignored": "dim", "failed": "bad"}
 
 
-def _printable(line: str) -> str:
-    return "".join(character if character.isprintable() else "?" for character in line)
+def state_style(state: str) -> Style:
+    """How the state of a file in `share/` is painted: done, in work, or wrong."""
+    return _STATE_STYLES.get(state.partition(":")[0], "busy")
+
+
+def _rtt(peer: PeerStatus) -> str | None:
+    return None if peer.rtt_ms is None else f"{peer.rtt_ms:.0f} ms"
+
+
+def _rate(peer: PeerStatus) -> str | None:
+    return None if peer.bytes_per_second is None else f"{human_bytes(peer.bytes_per_second)}/s"
+
+
+def _failing(peer: PeerStatus) -> Style:
+    return "busy" if peer.failures else "dim"
+
+
+def _lying(peer: PeerStatus) -> Style:
+    return "bad" if peer.wrong else "dim"
+
+
+def _share_of(transfer: TransferStatus) -> str:
+    return f"{human_bytes(transfer.present)} of {human_bytes(transfer.size)}"
+
+
+_SHARES: list[Column[ShareStatus]] = [
+    Column("STATE", lambda share: share.state, style=lambda share: state_style(share.state)),
+    Column("SIZE", lambda share: share.size, lambda share: human_bytes(share.size), "right"),
+    Column("PATH", lambda share: share.path),
+]
+_TRANSFERS: list[Column[TransferStatus]] = [
+    Column("CONTENT ID", lambda transfer: transfer.cid),
+    Column("HERE", lambda transfer: transfer.present, _share_of, "right"),
+    Column("PEERS", lambda transfer: transfer.peers, align="right"),
+    Column("LAST ERROR", lambda transfer: transfer.last_error, style=lambda _: "bad"),
+]
+PEER_COLUMNS: list[Column[PeerStatus]] = [
+    Column("PEER", lambda peer: peer.peer_id),
+    Column("ADDRESS", lambda peer: peer.address),
+    Column("RTT", lambda peer: peer.rtt_ms, _rtt, "right"),
+    Column("RATE", lambda peer: peer.bytes_per_second, _rate, "right"),
+    Column("FETCHED", lambda peer: peer.fetched, lambda peer: human_bytes(peer.fetched), "right"),
+    Column("FAILURES", lambda peer: peer.failures, align="right", style=_failing),
+    Column("WRONG", lambda peer: peer.wrong, align="right", style=_lying),
+]

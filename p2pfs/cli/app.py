@@ -13,6 +13,7 @@ from cyclopts import App, CycloptsError
 
 from p2pfs import __version__
 from p2pfs.errors import P2pfsError, UsageError
+from p2pfs.text import printable
 
 app = App(
     name="p2pfs",
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> None:
     except CycloptsError:
         sys.exit(UsageError.exit_code)  # cyclopts has said what is wrong
     except P2pfsError as error:
-        print(f"p2pfs: {error}", file=sys.stderr)
+        print(f"p2pfs: {printable(str(error))}", file=sys.stderr)
         sys.exit(error.exit_code)
     except BrokenPipeError:  # `p2pfs status | head`: whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -6,7 +6,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from p2pfs.cli.control import running_status
-from p2pfs.status import encode_json, render_status
+from p2pfs.cli.printing import paint_for, write_json
+from p2pfs.status import render_status
 
 
 def status(*, json: Annotated[bool, Parameter(negative=())] = False) -> None:
@@ -18,4 +19,7 @@ def status(*, json: Annotated[bool, Parameter(negative=())] = False) -> None:
         Print JSON instead, for scripts.
     """
     now = running_status()
-    sys.stdout.write(encode_json(now).decode() if json else render_status(now))
+    if json:
+        write_json(now)
+    else:
+        sys.stdout.write(render_status(now, paint_for(sys.stdout)))

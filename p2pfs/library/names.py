@@ -6,8 +6,9 @@ Pure.  Which contents are listed is for `listings`; how a name is published, for
 from __future__ import annotations
 
 import re
-import unicodedata
 from typing import TYPE_CHECKING
+
+from p2pfs.text import is_printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -21,9 +22,6 @@ SHORT_CID_CHARACTERS = 10
 # A longer "extension" is a part of the name that follows a dot.
 _MAX_EXTENSION_BYTES = 16
 _REPLACEMENT = "_"
-# Format characters (category Cf) reorder or hide text; these two join letters in many scripts.
-_HARMLESS_FORMAT = "\u200c\u200d"
-_UNPRINTABLE = ("Cc", "Cf", "Cs", "Zl", "Zp")
 _DISTINCT = re.compile(rf"~([a-z2-7]{{{SHORT_CID_CHARACTERS}}})$")
 
 
@@ -80,11 +78,7 @@ def _is_distinct_of_another(name: str, cid: Cid) -> bool:
 
 
 def _printable(character: str) -> str:
-    if character == "/":
-        return _REPLACEMENT
-    if character in _HARMLESS_FORMAT:
-        return character
-    return _REPLACEMENT if unicodedata.category(character) in _UNPRINTABLE else character
+    return character if character != "/" and is_printable(character) else _REPLACEMENT
 
 
 def _fitted(name: str) -> str:
