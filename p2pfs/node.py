@@ -47,6 +47,8 @@ from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.dags import Dags
 from p2pfs.store.objects import open_objects
+from p2pfs.store.pins import Pins
+from p2pfs.store.seeding import seeded
 from p2pfs.store.shares import Shares
 
 if TYPE_CHECKING:
@@ -142,7 +144,8 @@ async def _serve(
             own_files.load()
             told = _Told(own_files)
             ingest = Ingest(shares, told.changed)
-            blocks = Blocks(dags, shares, objects, ingest.changed)
+            seeds = seeded(settings.seed, Pins(catalog).is_pinned)
+            blocks = Blocks(dags, shares, objects, seeds, ingest.changed)
             reading = Reading(objects, dags, shares, client, overlay, own, nursery)
             searches = Searches(overlay, metas, own_files, ListedNames(catalog), nursery)
             parts = Parts(settings, listening, own, shares, ingest, objects, reading, client)

@@ -11,13 +11,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pfs.addresses import Endpoint, Scope, encode_addresses, parse_addresses, scope
 from p2pfs.content import car, cid, dag_cbor, hamt, metainfo, tags, unixfs, walk
 from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
+from p2pfs.content.intervals import Intervals
 from p2pfs.dht import recordpages, records
 from p2pfs.dht.kad import budget, server, table, tokens, wire
 from p2pfs.dht.kad.proof import Prover, proven
 from p2pfs.errors import MalformedError
 from p2pfs.identity import Identity
 from p2pfs.network import public_network
-from p2pfs.peers import answers, gateway, trustless
+from p2pfs.peers import answers, client, gateway, trustless
 from p2pfs.peers.streams import http
 from tests.samples import DAY, NETWORK, NOW, key, public_key
 
@@ -47,6 +48,8 @@ SUBJECTS = {
     "tag": records.tag_subject("music"),
     "word": records.tag_subject("word:notes"),
 }
+
+HELD = Intervals([(0, 262_144), (786_432, 1_000_000)])
 
 PROVER = Prover(Identity(key()), NETWORK, ASKED.port, ASKED.port)
 PROOF = PROVER.prove(NONCE, ASKER, wire.pack_address(ASKED), NOW)
@@ -88,6 +91,7 @@ MADE_HEX = {
         "p2pfs-proof-1",
         wire.proof_body(NONCE, wire.pack_address(ASKER), wire.pack_address(ASKED), PROOF),
     ),
+    "have": HELD.encode(),
     "page": recordpages.encode_page([PROVIDER.encoded], PROVIDER.publisher),
     "batch": recordpages.encode_batches([(SUBJECTS["provider"], PROVIDER.encoded)])[0],
     **{name: wire.encode_request(MESSAGE_ID, each) for name, each in REQUESTS.items()},
@@ -184,6 +188,8 @@ def made_limits() -> dict[str, str]:
         "cursor bytes": recordpages.MAX_CURSOR_BYTES,
         "batches a s and group": gateway._BATCHES_PER_SECOND,
         "requests in flight a group": gateway._MAX_IN_FLIGHT,
+        "intervals told": gateway._MAX_HELD_INTERVALS,
+        "intervals' bytes": client._MAX_HELD_BYTES,
         "CAR content bytes": gateway._MAX_CAR_BYTES,
         "answer s": gateway._RESPONSE_SECONDS,
         "request body s": answers._UPLOAD_SECONDS,
@@ -299,6 +305,10 @@ def test_the_code_reads_the_page_and_the_batch_of_the_page() -> None:
     assert recordpages.parse_page(HEX["page"]).values == (PROVIDER.encoded,)
     batch = recordpages.parse_batch(HEX["batch"])
     assert batch == [(SUBJECTS["provider"], PROVIDER.encoded)]
+
+
+def test_the_code_reads_the_intervals_of_the_page() -> None:
+    assert Intervals.decode(HEX["have"]) == HELD
 
 
 def test_the_car_of_the_page_holds_what_it_says() -> None:

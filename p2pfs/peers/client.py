@@ -13,7 +13,9 @@ import trio
 
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.cid import MAX_BLOCK_BYTES, block_matches
+from p2pfs.content.intervals import Intervals
 from p2pfs.dht.overlay import Provider
+from p2pfs.errors import MalformedError
 from p2pfs.peers.dialing import Dialer
 from p2pfs.peers.errors import (
     PeerBusyError,
@@ -40,6 +42,8 @@ _CAR = "application/vnd.ipld.car; version=1; order=dfs; dups=y"
 _PAGE = "application/octet-stream"
 # What a page of records may hold; the gateway's are far smaller.
 _MAX_PAGE_BYTES = 1 << 20
+# Intervals as the gateway tells them, 18 bytes each at most.
+_MAX_HELD_BYTES = 40 << 10
 # A number in decimal.
 _MAX_COUNT_BYTES = 8
 # "not here" and the like; who says more loses the connection.
@@ -111,6 +115,16 @@ class Client:
                 raise WrongBlockError(f"block {cid} does not match its hash")
         self._ledger.verified(provider.public_key, len(block))
         return block
+
+    async def fetch_held(self, provider: Provider, root: Cid) -> Intervals:
+        """Which content of a file a peer says that it has by now."""
+        request = Request("GET", f"/p2pfs/v1/have/{root}", _PAGE)
+        async with self._answer(self._records, provider, request, _MAX_HELD_BYTES) as answer:
+            encoded = await answer.read()
+        try:
+            return Intervals.decode(encoded)
+        except MalformedError as error:
+            raise PeerUnavailableError(f"what the peer says it has: {error}") from error
 
     async def fetch_page(
         self, public_key: bytes, endpoint: Endpoint, subject: bytes, cursor: bytes

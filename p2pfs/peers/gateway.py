@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
 from http import HTTPStatus
+from itertools import islice
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
@@ -17,6 +18,8 @@ import trio
 
 from p2pfs.addresses import canonical_ip
 from p2pfs.content.car import block_prefix, encode_header
+from p2pfs.content.cid import parse_cid
+from p2pfs.content.intervals import Intervals
 from p2pfs.dht.recordpages import (
     MAX_BODY_BYTES,
     MAX_CURSOR_BYTES,
@@ -59,12 +62,15 @@ _PIECES_A_STEP = 256
 # Reads of the record store at once; they are short, and its disk is one.
 _RECORD_READS = 4
 _RECORDS_PATH = "/p2pfs/v1/records"
+_HAVE_PATH = "/p2pfs/v1/have/"
+# Of a content read here and there.  Whoever asks is told the first ones, some 10 KB; 37 at most.
+_MAX_HELD_INTERVALS = 2_048
 
 _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """`GET` and `HEAD /ipfs/{cid}`; `GET` and `POST /p2pfs/v1/records`."""
+    """`GET` and `HEAD /ipfs/{cid}`, `/p2pfs/v1/have/{cid}`; `GET`, `POST /p2pfs/v1/records`."""
 
     def __init__(
         self,
@@ -136,6 +142,8 @@ class Gateway:
             return await self._page(scope["query_string"])
         if path.startswith("/ipfs/"):
             return await self._content(scope)
+        if path.startswith(_HAVE_PATH):
+            return await self._have(path.removeprefix(_HAVE_PATH))
         raise RefusedError(HTTPStatus.NOT_FOUND, "there is nothing here")
 
     async def _content(self, scope: Message) -> Answer:
@@ -179,6 +187,11 @@ class Gateway:
                 f"ask for at most {_MAX_CAR_BYTES} bytes at once, with entity-bytes",
             )
         return await self._blocks.plan(wish.cid, start, stop)
+
+    async def _have(self, cid: str) -> Answer:
+        held = await self._blocks.coverage(parse_cid(cid))
+        told = Intervals(islice(held, _MAX_HELD_INTERVALS))
+        return whole(HTTPStatus.OK, told.encode(), "application/octet-stream")
 
     async def _block(self, cid: Cid, start: int, stop: int) -> AsyncGenerator[bytes, None]:
         block = await self._blocks.read(cid)

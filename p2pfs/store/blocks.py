@@ -39,14 +39,24 @@ _READS_AT_ONCE = 16
 
 
 class Blocks:
-    """Reading for others.  `changed` is told the path of a share that is not what it was."""
+    """Reading for others.
+
+    `seeds` says of a fetched content whether others may have it; `changed` is told the path of a
+    share that is not what it was.
+    """
 
     def __init__(
-        self, dags: Dags, shares: Shares, objects: Objects, changed: Callable[[bytes], None]
+        self,
+        dags: Dags,
+        shares: Shares,
+        objects: Objects,
+        seeds: Callable[[Cid], bool],
+        changed: Callable[[bytes], None],
     ) -> None:
         self._dags = dags
         self._shares = shares
         self._objects = objects
+        self._seeds = seeds
         self._changed = changed
         self._reads = trio.CapacityLimiter(_READS_AT_ONCE)
 
@@ -63,6 +73,13 @@ class Blocks:
             return len(cid.inline)
         piece = await self._held_piece(cid)
         return None if piece is None else piece.size
+
+    async def coverage(self, root: Cid) -> Intervals:
+        """Which content of a file may be had here now; raises NotFoundError if none may."""
+        coverage = await self._coverage(root)
+        if not coverage:
+            raise NotFoundError(f"{root} is not here")
+        return coverage
 
     async def read(self, cid: Cid) -> bytes:
         """One block, which matches its CID; raises NotFoundError."""
@@ -171,7 +188,7 @@ class Blocks:
                 self._changed(share.path)
             else:
                 return Intervals([(0, share.size)])
-        if not self._dags.is_fetched(root):
+        if not self._is_given(root):
             return None
         held = self._objects.held(root)
         return Intervals() if held is None else held[1]
@@ -206,10 +223,13 @@ class Blocks:
                 changed = error
             else:
                 return
-        if self._dags.is_fetched(root):
+        if self._is_given(root):
             await self._read_fetched(root, spans)
         else:
             raise changed or NotFoundError(f"{root} is not here")
+
+    def _is_given(self, root: Cid) -> bool:
+        return self._dags.is_fetched(root) and self._seeds(root)
 
     def _read_share(self, share: Share, spans: list[Span]) -> None:
         file = ShareFile(share, self._shares.open_share(share))

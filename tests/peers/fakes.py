@@ -15,6 +15,7 @@ from p2pfs.addresses import Endpoint
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.car import block_prefix, encode_header
 from p2pfs.content.cid import DAG_PB, Cid
+from p2pfs.content.intervals import Intervals
 from p2pfs.content.unixfs import FileNode, parse_file
 from p2pfs.content.walk import walk
 from p2pfs.dht.overlay import Provider
@@ -63,6 +64,12 @@ class MemoryBlocks:
         if block is None or cid in self.lost:
             raise NotFoundError(f"{cid} is not here")
         return block
+
+    async def coverage(self, root: Cid) -> Intervals:
+        size = self.root_size(root)
+        if size is None:
+            raise NotFoundError(f"{root} is not here")
+        return Intervals([(0, size)])
 
     async def plan(self, root: Cid, start: int = 0, stop: int | None = None) -> Plan:
         self.plans += 1

@@ -10,6 +10,7 @@ import trio
 
 from p2pfs.content.car import block_prefix, encode_header
 from p2pfs.content.cid import MAX_BLOCK_BYTES, cid_of, parse_cid
+from p2pfs.content.intervals import Intervals
 from p2pfs.dht.recordpages import parse_page
 from p2pfs.dht.records import tag_subject
 from p2pfs.dht.recordstore import MemoryRecordStore
@@ -75,6 +76,21 @@ async def test_a_range_of_a_file_of_unknown_size_brings_its_root() -> None:
         await asking.fetch_range(peer, FILE.root, None, 0, 1, sink)
     assert FILE.root in sink.nodes
     assert sink.spans == [(0, CHUNK)]
+
+
+async def test_a_peer_says_which_content_of_a_file_it_has() -> None:
+    async with serving(gateway(FILE)) as peer, open_client() as asking:
+        assert await asking.fetch_held(peer, FILE.root) == Intervals([(0, FILE.size)])
+        with pytest.raises(PeerLacksError):
+            await asking.fetch_held(peer, balanced(b"never seen").root)
+        assert asking.stats(peer.public_key).failures == 0
+
+
+@pytest.mark.parametrize("body", [b"\x00", b"\x00\x00", b"\xff" * 20])
+async def test_nonsense_about_what_a_peer_has_is_a_failure_of_its(body: bytes) -> None:
+    async with scripted(answering(http_answer(body))) as peer, open_client() as asking:
+        with pytest.raises(PeerUnavailableError):
+            await asking.fetch_held(peer, FILE.root)
 
 
 async def test_only_what_a_range_needs_crosses_the_network() -> None:

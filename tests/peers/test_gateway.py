@@ -11,6 +11,7 @@ import trio
 
 from p2pfs.content.car import CarReader
 from p2pfs.content.cid import Cid, cid_of
+from p2pfs.content.intervals import Intervals
 from p2pfs.peers import gateway as gateway_module
 from p2pfs.store.pieces import Piece, Plan
 from tests.content.dags import balanced
@@ -116,6 +117,9 @@ async def test_the_probe_is_answered() -> None:
         ("DELETE", f"/ipfs/{FILE.root}", 405),
         ("PUT", "/p2pfs/v1/records", 405),
         ("GET", "/p2pfs/v1/records", 400),
+        ("GET", f"/p2pfs/v1/have/{cid_of(0x55, b'not here')}", 404),
+        ("GET", "/p2pfs/v1/have/nonsense", 400),
+        ("POST", f"/p2pfs/v1/have/{FILE.root}", 405),
         ("GET", "/p2pfs/v1/records?subject=zz", 400),
         ("GET", f"/p2pfs/v1/records?subject={'00' * 10_00}", 400),
     ],
@@ -138,6 +142,19 @@ async def test_a_block_lost_before_the_first_byte_is_a_404() -> None:
     ):
         answer = await client.get(f"https://{peer.addresses[0]}/ipfs/{FILE.root}?format=car")
     assert answer.status_code == 404
+
+
+async def test_of_a_content_in_very_many_pieces_the_first_are_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def in_pieces(_blocks: MemoryBlocks, _root: Cid) -> Intervals:
+        return Intervals((start, start + 1) for start in range(0, 20, 2))
+
+    monkeypatch.setattr(MemoryBlocks, "coverage", in_pieces)
+    monkeypatch.setattr(gateway_module, "_MAX_HELD_INTERVALS", 3)
+    async with web() as client:
+        answer = await client.get(f"/p2pfs/v1/have/{FILE.root}")
+    assert answer.content.hex() == "000101010101"
 
 
 async def test_a_car_of_too_much_at_once_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import os
 import random
 import zlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,14 +38,16 @@ class Store:
 
 
 @asynccontextmanager
-async def open_store(home: Path) -> AsyncIterator[Store]:
+async def open_store(
+    home: Path, seeds: Callable[[Cid], bool] = lambda _: True
+) -> AsyncIterator[Store]:
     folder = home / "share"
     folder.mkdir(exist_ok=True)
     changed: list[bytes] = []
     async with open_catalog(home / "data" / "catalog.sqlite") as catalog:
         dags, shares = Dags(catalog), Shares(catalog, folder)
         async with open_objects(home / "cache", catalog, dags, shares) as objects:
-            blocks = Blocks(dags, shares, objects, changed.append)
+            blocks = Blocks(dags, shares, objects, seeds, changed.append)
             yield Store(catalog, dags, shares, objects, blocks, changed)
 
 

@@ -227,6 +227,37 @@ async def test_of_what_was_fetched_in_part_the_part_is_served(tmp_path: Path) ->
                 await store.blocks.plan(dag.root, *span)
 
 
+async def test_what_may_be_had_of_a_file_is_told(tmp_path: Path) -> None:
+    fetched, shared = small_dag(CONTENT), content_of(500, seed=2)
+    async with open_store(tmp_path) as store:
+        await fetch(store, fetched, CONTENT, 0, 300)
+        assert list(await store.blocks.coverage(fetched.root)) == [(0, 320)]
+        dag = await publish(store, "a/song.mp3", shared)
+        assert list(await store.blocks.coverage(dag.root)) == [(0, 500)]
+        (store.folder / "a/song.mp3").unlink()
+        for root in (dag.root, cid_of(RAW, b"never seen")):
+            with pytest.raises(NotFoundError):
+                await store.blocks.coverage(root)
+
+
+async def test_what_is_not_seeded_is_neither_told_nor_served_and_shares_are(tmp_path: Path) -> None:
+    fetched, other = small_dag(CONTENT), small_dag(content_of(900, seed=3))
+    async with open_store(tmp_path, seeds=lambda root: root == other.root) as store:
+        await fetch(store, fetched, CONTENT)
+        await fetch(store, other, content_of(900, seed=3))
+        dag = await publish(store, "a/song.mp3", content_of(500, seed=2))
+        await store.objects.save()
+        for cid in fetched.blocks:
+            with pytest.raises(NotFoundError):
+                await store.blocks.read(cid)
+            assert await store.blocks.held(cid) is None
+        for ask in (store.blocks.coverage, store.blocks.plan):
+            with pytest.raises(NotFoundError):
+                await ask(fetched.root)
+        assert await car(store, other.root)
+        assert await car(store, dag.root)
+
+
 async def test_a_wrong_byte_in_the_cache_is_not_served(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         dag = await put_cached(store)
