@@ -84,6 +84,9 @@ async def test_a_listed_file_reads_and_its_attributes_are_right(mounted: Mounted
     assert await ask(os.listxattr, path) == ["user.xdg.tags", "user.mime_type"]
     assert await ask(os.getxattr, path, "user.xdg.tags") == b"jazz,music"
     await fails_with(errno.EROFS, os.setxattr, path, "user.xdg.tags", b"x")
+    await fails_with(errno.ENODATA, os.getxattr, path, "user.other")
+    for name in ("security.selinux", "system.posix_acl_access"):
+        await fails_with(errno.ENOTSUP, os.getxattr, path, name)
     assert await ask(os.listxattr, path.parent) == []
 
 
