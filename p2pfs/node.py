@@ -34,6 +34,7 @@ from p2pfs.library.ingest import Ingest
 from p2pfs.library.listednames import ListedNames
 from p2pfs.library.metas import Metas
 from p2pfs.library.ownfiles import OwnFiles
+from p2pfs.library.providing import Providing
 from p2pfs.library.reading import Reading
 from p2pfs.library.searching import Searches
 from p2pfs.parts import Parts
@@ -48,6 +49,7 @@ from p2pfs.store.catalog import open_catalog
 from p2pfs.store.dags import Dags
 from p2pfs.store.objects import open_objects
 from p2pfs.store.pins import Pins
+from p2pfs.store.provided import Provided
 from p2pfs.store.seeding import seeded
 from p2pfs.store.shares import Shares
 
@@ -153,7 +155,9 @@ async def _serve(
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_json(parts.snapshot()),
             }
+            providing = Providing(overlay, Provided(catalog), parts.own_addresses)
             nursery.start_soon(ingest.run)
+            nursery.start_soon(providing.run)
             endpoints = {
                 **running_endpoints(parts.snapshot, stopped.set),
                 **search_endpoints(searches),

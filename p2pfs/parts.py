@@ -14,6 +14,9 @@ from p2pfs.identity import OwnKey, peer_id
 from p2pfs.peers.reach import local_address
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.library.ingest import Ingest
     from p2pfs.library.reading import Reading
@@ -77,10 +80,14 @@ class Parts:
             fetched_bytes={peer_id(key): stats.fetched for key, stats in peers.items()},
         )
 
+    def own_addresses(self) -> Sequence[Endpoint]:
+        """Where others can reach this node, as far as is known by now."""
+        return self.kad.own_addresses() if self.kad else ()
+
     def _address(self) -> str | None:
         if self.kad is None:
             return None
-        return str(next(iter(self.kad.own_addresses()), local_address(self.listening)))
+        return str(next(iter(self.own_addresses()), local_address(self.listening)))
 
     def _overlay(self) -> status.OverlayStatus:
         if self.kad is None:

@@ -35,7 +35,7 @@ def need(told: MetaInfo | None, wanted: MetaInfo | None, accepted_until: int, no
 
     `accepted_until` is when what other nodes accepted expires, 0 if they accepted nothing.
     """
-    live = told is not None and not told.withdrawn and now < told.expires <= _latest_end(now)
+    live = told is not None and not told.withdrawn and is_live(told.expires, now)
     if wanted is None:
         return Need.WITHDRAW if live else Need.NOTHING
     if told is None or not live:
@@ -48,14 +48,19 @@ def need(told: MetaInfo | None, wanted: MetaInfo | None, accepted_until: int, no
 
 
 def renewal(told: MetaInfo) -> int:
-    """When to say it again, 8 to 11 hours after it was said; the same after a restart."""
-    spread = _RENEW_WITHIN_SECONDS * _last_byte(told.cid) // _BYTE_VALUES
-    return told.expires - LIFETIME_SECONDS + _RENEW_AFTER_SECONDS + spread
+    """When to say it again; see `renewed_at`."""
+    return renewed_at(told.cid, told.expires)
 
 
-def _latest_end(now: int) -> int:
-    """What ends later was said by a clock that was ahead, and nobody takes it in."""
-    return now + LIFETIME_SECONDS + SKEW_SECONDS
+def renewed_at(cid: Cid, expires: int) -> int:
+    """8 to 11 hours after what ends at `expires` was said of a root; the same after a restart."""
+    spread = _RENEW_WITHIN_SECONDS * _last_byte(cid) // _BYTE_VALUES
+    return expires - LIFETIME_SECONDS + _RENEW_AFTER_SECONDS + spread
+
+
+def is_live(expires: int, now: int) -> bool:
+    """Whether what ends then is still held: what ends later was said by a clock that was ahead."""
+    return now < expires <= now + LIFETIME_SECONDS + SKEW_SECONDS
 
 
 def _says(meta: MetaInfo) -> tuple[object, ...]:

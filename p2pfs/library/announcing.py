@@ -26,6 +26,7 @@ from p2pfs.errors import NoPeersError, P2pfsError
 from p2pfs.library.agenda import Agenda
 from p2pfs.library.announcements import Need, need, renewal
 from p2pfs.library.descriptions import described
+from p2pfs.library.surroundings import watch_surroundings
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
@@ -49,11 +50,6 @@ _AT_ONCE = 4
 _PROBE_SECONDS = 1.0
 _FIRST_RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 300.0
-# An address that peers see comes and goes at most with the network we are in.
-_SURROUNDINGS_EVERY_SECONDS = 10.0
-# Records end by the clock, the agenda goes by time awake: apart by more than this, the clock was
-# set, or the machine has slept.
-_CLOCK_STEP_SECONDS = 60.0
 _MILLISECONDS = 1_000
 NO_PEERS = "no peers yet"
 
@@ -102,7 +98,7 @@ class Announcing:
             send, receive = trio.open_memory_channel[Cid](0)
             for _ in range(_AT_ONCE):
                 nursery.start_soon(self._work, receive)
-            nursery.start_soon(self._watch_surroundings)
+            nursery.start_soon(watch_surroundings, self._addresses, self._clock, self._look_at_all)
             while True:
                 await send.send(await self._agenda.wait_next())
 
@@ -110,24 +106,6 @@ class Announcing:
         shared = {share.cid for share in self._shares.all() if share.cid is not None}
         for cid in shared | self._told.keys():
             self._agenda.look_after(cid, 0)
-
-    async def _watch_surroundings(self) -> None:
-        """Look at everything when this node's addresses change, or its clock is another."""
-        addresses, clock = tuple(self._addresses()), self._clock_ahead()
-        while True:
-            await trio.sleep(_SURROUNDINGS_EVERY_SECONDS)
-            now = tuple(self._addresses()), self._clock_ahead()
-            if now[0] == addresses and abs(now[1] - clock) < _CLOCK_STEP_SECONDS:
-                continue
-            try:
-                self._look_at_all()
-            except P2pfsError as error:  # the disk's trouble, and may be over the next time
-                _log.warning("what is to be announced cannot be read: %s", error)
-            else:
-                addresses, clock = now
-
-    def _clock_ahead(self) -> float:
-        return self._clock() - trio.current_time()
 
     async def _work(self, due: trio.MemoryReceiveChannel[Cid]) -> None:
         async for cid in due:

@@ -87,6 +87,11 @@ CREATE TABLE IF NOT EXISTS shares (
     hash_seconds REAL NOT NULL
 );
 CREATE INDEX IF NOT EXISTS shares_of_root ON shares (root);
+CREATE TABLE IF NOT EXISTS provided (
+    root INTEGER PRIMARY KEY REFERENCES roots ON DELETE CASCADE,
+    until INTEGER NOT NULL,
+    addresses TEXT NOT NULL
+);
 CREATE TABLE IF NOT EXISTS metainfos (
     publisher BLOB NOT NULL,
     cid BLOB NOT NULL,

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from p2pfs.content.metainfo import LIFETIME_SECONDS
-from p2pfs.library import announcing
+from p2pfs.library import surroundings
 from p2pfs.store.shares import ShareState
 from tests.dht.fakes import OverlayWorld
 from tests.library.id3 import mp3
@@ -143,7 +143,7 @@ async def test_a_record_that_expired_is_no_longer_called_published(tmp_path: Pat
 async def test_after_a_long_sleep_what_has_expired_is_announced_at_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(announcing, "_SURROUNDINGS_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(surroundings, "_LOOK_EVERY_SECONDS", 0.01)
     slept_hours = 0.0
     world = two_nodes()
     clock = lambda: time.time() + slept_hours * 3600  # noqa: E731 one line, and a variable in it

@@ -1,0 +1,130 @@
+"""Saying, by a provider record alone, that this node has a root: a folder, a fetched content.
+
+What goes by a name and under tags is for `announcing`.  Which roots are to be found is the
+callers' business; a record of one that is not any more ends by itself.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.concurrency import open_nursery
+from p2pfs.content.cid import Cid
+from p2pfs.content.metainfo import LIFETIME_SECONDS
+from p2pfs.errors import NoPeersError, P2pfsError
+from p2pfs.library.agenda import Agenda
+from p2pfs.library.announcements import is_live, renewed_at
+from p2pfs.library.surroundings import watch_surroundings
+from p2pfs.store.provided import Told
+from p2pfs.store.shares import ShareState
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.overlay import Overlay
+    from p2pfs.store.provided import Provided
+
+_log = logging.getLogger(__name__)
+
+# Each is one lookup, which waits for the network and not for another.
+_AT_ONCE = 4
+# Alone, so many a second ask whether there are peers by now, which costs nothing.
+_PROBE_SECONDS = 1.0
+_RETRY_SECONDS = 60.0
+NO_PEERS = "no peers yet"
+_WAITS = "it waits for its turn"
+
+
+class Providing:
+    """Keeps the records of a set of roots in the network, over restarts."""
+
+    def __init__(
+        self,
+        overlay: Overlay,
+        provided: Provided,
+        addresses: Callable[[], Sequence[Endpoint]],
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._overlay = overlay
+        self._provided = provided
+        self._addresses = addresses
+        self._clock = clock
+        self._agenda: Agenda[Cid] = Agenda()
+        self._wanted: dict[Cid, str] = {}  # why others do not know of it yet, empty if they do
+
+    def provide(self, cid: Cid) -> None:
+        """From now on, others are to find it here; the catalogue must know this root."""
+        if cid not in self._wanted:
+            self._wanted[cid] = _WAITS
+            self._agenda.look(cid)
+
+    def stop(self, cid: Cid) -> None:
+        """No more; others may come for it until the record there is expires."""
+        self._wanted.pop(cid, None)
+
+    def state(self, cid: Cid) -> tuple[ShareState, str]:
+        """Whether others can find a root that is provided, and why not."""
+        reason = self._wanted.get(cid, _WAITS)
+        return (ShareState.ANNOUNCING, reason) if reason else (ShareState.PUBLISHED, "")
+
+    async def run(self) -> None:
+        """Announce what is due, until cancelled."""
+        async with open_nursery() as nursery:
+            send, receive = trio.open_memory_channel[Cid](0)
+            for _ in range(_AT_ONCE):
+                nursery.start_soon(self._work, receive)
+            nursery.start_soon(watch_surroundings, self._addresses, self._clock, self._look_at_all)
+            while True:
+                await send.send(await self._agenda.wait_next())
+
+    def _look_at_all(self) -> None:
+        for cid in self._wanted:
+            self._agenda.look_after(cid, 0)
+
+    async def _work(self, due: trio.MemoryReceiveChannel[Cid]) -> None:
+        async for cid in due:
+            if cid in self._wanted:
+                await self._bring_up_to_date(cid)
+
+    async def _bring_up_to_date(self, cid: Cid) -> None:
+        try:
+            until = await self._announce(cid)
+        except NoPeersError:
+            self._explain(cid, NO_PEERS)
+            await trio.sleep(_PROBE_SECONDS)
+            self._agenda.look(cid)  # behind the others
+        except Exception as error:  # noqa: BLE001 the edge: one odd root must not end the node
+            mistake = None if isinstance(error, P2pfsError) else error
+            _log.warning("%s cannot be announced: %s", cid, error, exc_info=mistake)
+            self._explain(cid, str(error))
+            self._agenda.look_after(cid, _RETRY_SECONDS)
+        else:
+            self._explain(cid, "")
+            self._agenda.look_after(cid, max(1, renewed_at(cid, until) - self._clock()))
+
+    async def _announce(self, cid: Cid) -> int:
+        """Until when others know."""
+        now, at = int(self._clock()), tuple(map(str, self._addresses()))
+        told = self._provided.get(cid)
+        if told and told.addresses == at and is_live(told.until, now) and _is_fresh(cid, told, now):
+            return told.until
+        if not at:
+            raise NoPeersError("no address of this node is known yet")
+        until = now + LIFETIME_SECONDS
+        if not await self._overlay.announce(cid, until):
+            raise NoPeersError("no other node has stored its provider record yet")
+        await self._provided.put(cid, Told(until, at))
+        return until
+
+    def _explain(self, cid: Cid, reason: str) -> None:
+        if cid in self._wanted:
+            self._wanted[cid] = reason
+
+
+def _is_fresh(cid: Cid, told: Told, now: int) -> bool:
+    return now < renewed_at(cid, told.until)
