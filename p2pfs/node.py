@@ -141,7 +141,7 @@ async def _serve(
             open_nursery() as nursery,
         ):
             overlay = Joined()
-            metas = Metas(catalog, settings.overlay_network())
+            metas = Metas(catalog, settings.overlay_network(), settings.max_entries)
             own_files = OwnFiles(shares, own)
             own_files.load()
             told = _Told(own_files)
@@ -149,7 +149,14 @@ async def _serve(
             seeds = seeded(settings.seed, Pins(catalog).is_pinned)
             blocks = Blocks(dags, shares, objects, seeds, ingest.changed)
             reading = Reading(objects, dags, shares, client, overlay, own, nursery)
-            searches = Searches(overlay, metas, own_files, ListedNames(catalog), nursery)
+            searches = Searches(
+                overlay,
+                metas,
+                own_files,
+                ListedNames(catalog),
+                nursery,
+                max_entries=settings.max_entries,
+            )
             parts = Parts(settings, listening, own, shares, ingest, objects, reading, client)
             pages = {
                 "status": lambda: status.render_status(parts.snapshot()).encode(),

@@ -25,9 +25,9 @@ A listing is empty when nobody has published under that tag, when no peer is kno
 `p2pfs status`; name one with `p2pfs mount --peer HOST:PORT`), or when the network has not
 answered yet: look again after some seconds.
 
-by-tag/ itself shows only the tags that this node has met. A listing holds at most 10,000 files;
-to reach the rest, ask for a second tag as well (by-tag/music+2026). search/ itself shows what was
-searched for since the node started.
+by-tag/ itself shows only the tags that this node has met or looked up lately. A listing holds at
+most 10,000 files (max_entries in the settings); to reach the rest, ask for a second tag as well
+(by-tag/music+2026). search/ itself shows what was searched for since the node started.
 
 Everything but share/ is read-only. A file in share/ is published when it has been left alone for
 a second or so; user.p2pfs.state says how far it is. Names that begin with a dot are not published.

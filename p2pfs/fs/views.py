@@ -31,7 +31,6 @@ from p2pfs.fs.tree import (
     blocks,
     encoded_name,
 )
-from p2pfs.library.listings import MAX_ENTRIES
 from p2pfs.library.names import distinct_name, safe_name
 from p2pfs.library.resolving import Kind
 from p2pfs.library.searching import search_key, tag_key
@@ -165,7 +164,7 @@ class Views:
         if place is Place.BY_HASH:
             return [
                 Entry(str(cid).encode(), ContentFile(cid, size))
-                for cid, size in self._reading.recent()[:MAX_ENTRIES]
+                for cid, size in self._reading.recent()[: self._searches.max_entries]
             ]
         if place is Place.SEARCH:
             asked = self._searches.recent_searches()
@@ -214,6 +213,8 @@ class Views:
         tag = _asked(folder)
         if folder.place is Place.SEARCH:
             self._searches.note_search(tag)
+        else:
+            self._searches.note_tag(tag)
         with trio.move_on_after(self.deadlines.listing):  # then what is known is shown
             await self._searches.refresh(tag)
         return [

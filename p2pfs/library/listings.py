@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from p2pfs.addresses import prefix_group
 from p2pfs.dht.overlay import Provider
 from p2pfs.library.names import distinct_name, is_safe, named, safe_name
+from p2pfs.settings import DEFAULT_MAX_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping
@@ -19,8 +20,6 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.content.metainfo import MetaInfo
 
-# What `ls` and file managers still cope with.
-MAX_ENTRIES = 10_000
 # Many publishers can say much of one content; an extended attribute is short.
 _MAX_TAGS = 64
 _MILLISECONDS = 1_000
@@ -73,9 +72,11 @@ def build_listing(
     metas: Collection[MetaInfo],
     kept: Mapping[str, Cid],
     now: int,
+    max_entries: int = DEFAULT_MAX_ENTRIES,
 ) -> Listing:
     """The listing of a tag: this node's own files first, then what most others vouch for.
 
+    Others fill it up to `max_entries`.
     `metas` holds the latest of each publisher and content, also those withdrawn and expired, which
     are not listed; while an expired one is known its name in `kept` stays with its content.
     """
@@ -88,7 +89,7 @@ def build_listing(
     for cid, told in others:
         if cid in files:
             files[cid] = _joined(files[cid], _merged(told))
-        elif len(files) < MAX_ENTRIES:
+        elif len(files) < max_entries:
             files[cid] = _merged(told)
     remembered = {meta.cid for meta in metas if not meta.withdrawn} | files.keys()
     holding = {name: cid for name, cid in kept.items() if cid in remembered}

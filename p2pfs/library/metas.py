@@ -15,7 +15,7 @@ import trio
 
 from p2pfs.content.metainfo import MetaInfo, parse_kept_meta
 from p2pfs.errors import MalformedError
-from p2pfs.library.listings import MAX_ENTRIES
+from p2pfs.settings import DEFAULT_MAX_ENTRIES
 
 if TYPE_CHECKING:
     import sqlite3
@@ -28,8 +28,8 @@ _log = logging.getLogger(__name__)
 
 # About 0.13 ms each on the loop; the rest is read in a thread.
 _LOADED_AT_ONCE = 200
-# A listing's worth, and some that are withdrawn or expired.
-_MAX_A_TAG = MAX_ENTRIES + 2_000
+# Of a tag beyond a listing's worth: some are withdrawn or expired.
+_SPARE_A_TAG = 2_000
 # At about 3 KB each, 100 MB for the tags that are looked at now.
 _MAX_IN_MEMORY = 32_000
 # Of tags without a result too, which cost a kilobyte each, and a look at each new meta-info.
@@ -73,9 +73,12 @@ class _Tagged:
 class Metas:
     """One owner for both directions: what searches bring, and what this node publishes."""
 
-    def __init__(self, catalog: Catalog, network: Network) -> None:
+    def __init__(
+        self, catalog: Catalog, network: Network, max_entries: int = DEFAULT_MAX_ENTRIES
+    ) -> None:
         self._catalog = catalog
         self._network = network
+        self._most = max_entries + _SPARE_A_TAG
         self._tags: OrderedDict[str, _Tagged] = OrderedDict()
         self._unsaved: dict[Key, MetaInfo] = {}
 
@@ -92,11 +95,11 @@ class Metas:
         tagged = self._tagged(tag)
         if tagged.complete:
             return
-        rows = self._catalog.rows(_UNDER_TAG, tag, _MAX_A_TAG)
+        rows = self._catalog.rows(_UNDER_TAG, tag, self._most)
         metas = await trio.to_thread.run_sync(self._parsed, rows)
         tagged.complete = True
         for meta in metas:
-            _keep_newest(tagged, meta)
+            self._keep_newest(tagged, meta)
 
     def add(self, meta: MetaInfo) -> None:
         """Take in a verified meta-info unless a newer one is known; `save` keeps it."""
@@ -104,7 +107,7 @@ class Metas:
         tags = meta.index_tags
         for tag, tagged in self._tags.items():
             if tag in tags:
-                _keep_newest(tagged, meta)
+                self._keep_newest(tagged, meta)
             elif (known := tagged.metas.get(key)) is not None and known.seq < meta.seq:
                 del tagged.metas[key]
                 tagged.version += 1
@@ -138,14 +141,23 @@ class Metas:
             tagged = self._tags[tag] = _Tagged()
             rows = self._catalog.rows(_UNDER_TAG, tag, _LOADED_AT_ONCE)
             for meta in self._parsed(rows):
-                _keep_newest(tagged, meta)
+                self._keep_newest(tagged, meta)
             tagged.complete = len(rows) < _LOADED_AT_ONCE
             for meta in self._unsaved.values():
                 if tag in meta.index_tags:
-                    _keep_newest(tagged, meta)
+                    self._keep_newest(tagged, meta)
             self._evict()
         self._tags.move_to_end(tag)
         return tagged
+
+    def _keep_newest(self, tagged: _Tagged, meta: MetaInfo) -> None:
+        key = meta.publisher, meta.cid.v1.encode()
+        known = tagged.metas.get(key)
+        if known is None and len(tagged.metas) >= self._most:
+            return
+        if known is None or known.seq < meta.seq:
+            tagged.metas[key] = meta
+            tagged.version += 1
 
     def _evict(self) -> None:
         held = sum(len(tagged.metas) for tagged in self._tags.values())
@@ -163,16 +175,6 @@ class Metas:
             except MalformedError as error:
                 _log.warning("a meta-info in the catalogue is damaged: %s", error)
         return metas
-
-
-def _keep_newest(tagged: _Tagged, meta: MetaInfo) -> None:
-    key = meta.publisher, meta.cid.v1.encode()
-    known = tagged.metas.get(key)
-    if known is None and len(tagged.metas) >= _MAX_A_TAG:
-        return
-    if known is None or known.seq < meta.seq:
-        tagged.metas[key] = meta
-        tagged.version += 1
 
 
 def _write(metas: list[MetaInfo], connection: sqlite3.Connection) -> None:

@@ -16,8 +16,9 @@ import trio
 from p2pfs.concurrency import SingleFlight, all_of
 from p2pfs.content.tags import WORD, name_tags, query_tags, search_tags, search_text
 from p2pfs.errors import P2pfsError
-from p2pfs.library.listings import MAX_ENTRIES, Listing, build_listing, plain_names
+from p2pfs.library.listings import Listing, build_listing, plain_names
 from p2pfs.library.names import is_safe
+from p2pfs.settings import DEFAULT_MAX_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence
@@ -57,7 +58,10 @@ class Searches:
         names: ListedNames,
         nursery: trio.Nursery,
         clock: Callable[[], float] = time.time,
+        max_entries: int = DEFAULT_MAX_ENTRIES,
     ) -> None:
+        self.max_entries = max_entries
+        """Files in one listing, and tags in the list of them, at most."""
         self._overlay = overlay
         self._metas = metas
         self._own = own
@@ -67,6 +71,7 @@ class Searches:
         self._built: dict[str, _Built] = {}
         self._refreshed: dict[str, float] = {}
         self._recent: dict[str, None] = {}
+        self._recent_tags: dict[str, None] = {}
         self._network_answers: bool | None = None
         self._forgot_at = -_FORGET_EVERY_SECONDS
 
@@ -98,19 +103,23 @@ class Searches:
             await flight.wait_result()
 
     def known_tags(self) -> list[str]:
-        """Tags of own files, and of all that searches have met and that has not expired."""
-        found = dict.fromkeys(self._own.tags())
-        found |= dict.fromkeys(self._metas.known_tags(int(self._clock()), MAX_ENTRIES))
+        """Tags of own files, those looked up lately, and all that searches have met.
+
+        Without what was met but has expired.
+        """
+        found = dict.fromkeys((*self._own.tags(), *reversed(self._recent_tags)))
+        found |= dict.fromkeys(self._metas.known_tags(int(self._clock()), self.max_entries))
         shown = [tag for tag in found if not tag.startswith(_WORD_PREFIX) and is_safe(tag)]
-        return shown[:MAX_ENTRIES]
+        return shown[: self.max_entries]
 
     def note_search(self, tag: str) -> None:
         """Somebody has looked at what a search found."""
-        text = search_text(tag.split(AND))
-        self._recent.pop(text, None)
-        self._recent[text] = None
-        if len(self._recent) > _MAX_RECENT:
-            del self._recent[next(iter(self._recent))]
+        _note(self._recent, search_text(tag.split(AND)))
+
+    def note_tag(self, tag: str) -> None:
+        """Somebody has looked at what is under a tag, or under several joined by `+`."""
+        for each in tag.split(AND):
+            _note(self._recent_tags, each)
 
     def recent_searches(self) -> list[str]:
         """What was searched for in this run, the latest first."""
@@ -119,7 +128,8 @@ class Searches:
     def _build(self, tag: str, tags: tuple[str, ...]) -> Listing:
         own, kept = self._own.under(tags), self._names.under(tag)
         metas = self._metas_with_all(tags)
-        listing = build_listing(tag, own, metas, kept, int(self._clock()))
+        now = int(self._clock())
+        listing = build_listing(tag, own, metas, kept, now, self.max_entries)
         self._names.keep(tag, plain_names(listing))
         return listing
 
@@ -195,6 +205,14 @@ def search_key(words: str, tags: Sequence[str] = ()) -> str:
     """The `tag` to list for words, and tags in any spelling; raises MalformedError for none."""
     named = (tag for text in tags for tag in query_tags(text))
     return AND.join(dict.fromkeys((*(search_tags(words) if words else ()), *named)))
+
+
+def _note(recent: dict[str, None], text: str) -> None:
+    """Put it last, and forget the first of too many."""
+    recent.pop(text, None)
+    recent[text] = None
+    if len(recent) > _MAX_RECENT:
+        del recent[next(iter(recent))]
 
 
 def _looked_up(tags: Sequence[str]) -> Sequence[str]:

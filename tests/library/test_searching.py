@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from p2pfs.errors import MalformedError
 from p2pfs.library import metas, searching
 from p2pfs.library.names import short_cid
 from p2pfs.store.shares import ShareState
@@ -194,3 +195,50 @@ async def test_tags_that_nobody_uses_are_forgotten(
         searches = node.searches
         assert len(searches._built) <= 10
         assert len(searches._metas._tags) <= 10
+
+
+async def test_tags_looked_up_lately_are_known_though_nothing_was_found(tmp_path: Path) -> None:
+    async with open_library(tmp_path, join(OverlayWorld(), 1), 1) as node:
+        node.searches.note_tag("jazz+2026")
+        assert node.searches.known_tags() == ["2026", "jazz"]
+        for number in range(200):
+            node.searches.note_tag(f"other-{number}")
+        assert len(node.searches.known_tags()) == 100
+
+
+async def test_words_beyond_the_indexed_ones_still_narrow_a_search(tmp_path: Path) -> None:
+    """Eight words are indexed: `ox` is not, and is looked for in what the others found."""
+    world = OverlayWorld()
+    nine = "alpha bravo charlie delta foxtrot golf hotel india"
+    async with (
+        open_library(tmp_path / "a", join(world, 1), 1) as alice,
+        open_library(tmp_path / "b", join(world, 2), 2) as bob,
+    ):
+        alice.write(f"{nine} ox.txt", b"with")
+        alice.write(f"{nine}.txt", b"without")
+        for name in (f"{nine} ox.txt", f"{nine}.txt"):
+            await alice.wait_state(name, PUBLISHED)
+        for node in (alice, bob):
+            assert await node.listed(searching.search_key("OX alpha")) == [f"{nine} ox.txt"]
+            assert len(await node.listed(searching.search_key("alpha"))) == 2
+            assert await node.listed(searching.search_key("alpha", ["video"])) == []
+
+
+@pytest.mark.parametrize(
+    ("words", "tags", "key"),
+    [
+        ("Ten, BLUE", [], "word:blue+word:ten"),
+        ("night+artist|Pearl Jam", [], "word:night+artist:pearl-jam"),
+        ("night", ["Jazz Music", "a+b"], "word:night+jazz-music+a+b"),
+        ("", ["Artist: Pearl Jam"], "artist:pearl-jam"),
+        ("night night", ["word:night"], "word:night"),
+    ],
+)
+def test_a_search_has_one_key_however_it_is_spelt(words: str, tags: list[str], key: str) -> None:
+    assert searching.search_key(words, tags) == key
+
+
+@pytest.mark.parametrize("words", ["!", "a", "+"])
+def test_a_search_without_a_word_is_refused(words: str) -> None:
+    with pytest.raises(MalformedError):
+        searching.search_key(words)
