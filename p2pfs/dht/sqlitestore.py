@@ -26,6 +26,8 @@ from p2pfs.dht.recordstore import (
     limit_of,
     refusal,
 )
+from p2pfs.errors import UsageError
+from p2pfs.store.migrations import migrate, script
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -36,9 +38,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _log = logging.getLogger(__name__)
 
-_SCHEMA_VERSION = 1
 # Triggers count uses and bytes, so that the counts are right after any crash.
-_SCHEMA = """
+_VERSION_1 = """
 CREATE TABLE bodies (
     id INTEGER PRIMARY KEY, digest BLOB NOT NULL UNIQUE, body BLOB NOT NULL,
     provider INTEGER NOT NULL, uses INTEGER NOT NULL DEFAULT 0);
@@ -67,6 +68,7 @@ CREATE TRIGGER record_out AFTER DELETE ON records BEGIN
     DELETE FROM bodies WHERE id = old.body AND uses = 0;
 END;
 """
+_STEPS = (script(_VERSION_1),)
 _ROW = (
     "SELECT slot, publisher, expires, rank, bodies.body, subject"
     " FROM records JOIN bodies ON bodies.id = records.body "
@@ -245,19 +247,18 @@ def _connect(path: Path) -> sqlite3.Connection:
         # Without a wait for the disk at each record: a power cut may cost the last ones, no more.
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = NORMAL")
-        _lay_out(database)
+        _lay_out(database, path)
     except BaseException:
         database.close()
         raise
     return database
 
 
-def _lay_out(database: sqlite3.Connection) -> None:
-    version = database.execute("PRAGMA user_version").fetchone()[0]
-    if version not in (0, _SCHEMA_VERSION):
-        raise sqlite3.DatabaseError(f"its layout is version {version}")
-    if version == 0:
-        database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {_SCHEMA_VERSION}; COMMIT;")
+def _lay_out(database: sqlite3.Connection, path: Path) -> None:
+    try:
+        migrate(database, path, _STEPS)
+    except UsageError as error:
+        raise sqlite3.DatabaseError(str(error)) from error
 
 
 def _is_unusable(error: sqlite3.DatabaseError) -> bool:

@@ -1,7 +1,8 @@
-"""The catalogue: one SQLite file, its schema, its reading and its writing connection.
+"""The catalogue: one SQLite file, its reading and its writing connection.
 
-The statements live with the nouns that own the tables.  Whatever is in it can be built again
-from the share folder and the network, so a damaged one is set aside and never stops a node.
+Its tables are in `schema`; the statements live with the nouns that own the tables.  Whatever is
+in it can be built again from the share folder and the network, so a damaged one is set aside and
+never stops a node.
 """
 
 from __future__ import annotations
@@ -13,7 +14,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from p2pfs.errors import UsageError
+from p2pfs.store.errors import CatalogError
+from p2pfs.store.migrations import migrate
+from p2pfs.store.schema import STEPS
 from p2pfs.store.writes import domain_error, open_writer, primary_code
 
 if TYPE_CHECKING:
@@ -25,7 +28,6 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Row = tuple[Any, ...]
 
-_VERSION = 1
 # Another process can hold the file only for moments (a backup, somebody's sqlite3 shell).
 _BUSY_SECONDS = 5.0
 # What SQLite says of a file that is cut, overwritten, or was never a database.  Any other trouble
@@ -36,91 +38,6 @@ _DAMAGE_IN_DETAIL = (
     sqlite3.SQLITE_IOERR_CORRUPTFS,
     sqlite3.SQLITE_IOERR_DATA,
 )
-
-# CIDs are binary and of version 1.  A root is a content of which blocks are known: a share's, a
-# fetched object's, a fetched directory's; its id keeps two million chunk rows small.
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS roots (
-    id INTEGER PRIMARY KEY,
-    cid BLOB NOT NULL UNIQUE,
-    fetched INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE IF NOT EXISTS nodes (
-    multihash BLOB NOT NULL,
-    root INTEGER NOT NULL REFERENCES roots ON DELETE CASCADE,
-    block BLOB NOT NULL,
-    content_at INTEGER NOT NULL,
-    content_size INTEGER NOT NULL,
-    UNIQUE (multihash, root)
-);
-CREATE INDEX IF NOT EXISTS nodes_of_root ON nodes (root);
-CREATE TABLE IF NOT EXISTS chunks (
-    prefix INTEGER NOT NULL,
-    root INTEGER NOT NULL REFERENCES roots ON DELETE CASCADE,
-    start INTEGER NOT NULL,
-    PRIMARY KEY (prefix, root)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS chunks_of_root ON chunks (root);
-CREATE TABLE IF NOT EXISTS objects (
-    root INTEGER PRIMARY KEY REFERENCES roots,
-    size INTEGER NOT NULL,
-    present BLOB NOT NULL,
-    present_bytes INTEGER NOT NULL,
-    used INTEGER NOT NULL
-);
-CREATE TABLE IF NOT EXISTS shares (
-    path BLOB PRIMARY KEY,
-    dev INTEGER NOT NULL,
-    ino INTEGER NOT NULL,
-    size INTEGER NOT NULL,
-    mtime_ns INTEGER NOT NULL,
-    root INTEGER REFERENCES roots,
-    crc32 INTEGER NOT NULL,
-    mime TEXT NOT NULL,
-    name TEXT NOT NULL,
-    title TEXT NOT NULL,
-    tags TEXT NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL,
-    seq INTEGER NOT NULL,
-    announced_until INTEGER NOT NULL,
-    hash_seconds REAL NOT NULL
-);
-CREATE INDEX IF NOT EXISTS shares_of_root ON shares (root);
-CREATE TABLE IF NOT EXISTS provided (
-    root INTEGER PRIMARY KEY REFERENCES roots ON DELETE CASCADE,
-    until INTEGER NOT NULL,
-    addresses TEXT NOT NULL
-);
-CREATE TABLE IF NOT EXISTS metainfos (
-    publisher BLOB NOT NULL,
-    cid BLOB NOT NULL,
-    seq INTEGER NOT NULL,
-    expires INTEGER NOT NULL,
-    encoded BLOB NOT NULL,
-    PRIMARY KEY (publisher, cid)
-);
-CREATE TABLE IF NOT EXISTS tagged (
-    tag TEXT NOT NULL,
-    publisher BLOB NOT NULL,
-    cid BLOB NOT NULL,
-    PRIMARY KEY (tag, publisher, cid)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS tags_of_metainfo ON tagged (publisher, cid);
-CREATE TABLE IF NOT EXISTS names (
-    tag TEXT NOT NULL,
-    name TEXT NOT NULL,
-    cid BLOB NOT NULL,
-    PRIMARY KEY (tag, name)
-) WITHOUT ROWID;
-CREATE TABLE IF NOT EXISTS pins (
-    content BLOB NOT NULL,
-    pin BLOB NOT NULL,
-    size INTEGER NOT NULL,
-    PRIMARY KEY (content, pin)
-) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS contents_of_pin ON pins (pin);
-"""
 
 _log = logging.getLogger(__name__)
 
@@ -173,6 +90,8 @@ async def open_catalog(path: Path) -> AsyncIterator[Catalog]:
         reader = _connect(path)
     except sqlite3.Error as error:
         raise domain_error(error) from error
+    except OSError as error:
+        raise CatalogError(f"{path} cannot be used: {error.strerror}") from error
     with closing(reader):
         reader.execute("PRAGMA query_only = ON")
         async with open_writer(connection) as writer:
@@ -231,14 +150,7 @@ def _make_sound(connection: sqlite3.Connection, path: Path) -> None:
     (verdict,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if verdict != "ok":
         raise _DamagedError(verdict)
-    (version,) = connection.execute("PRAGMA user_version").fetchone()
-    if version not in (0, _VERSION):
-        raise UsageError(
-            f"{path} was made by another p2pfs (format {version}, not {_VERSION}); "
-            "use that one, or move the file away"
-        )
-    connection.executescript(_SCHEMA)
-    connection.execute(f"PRAGMA user_version = {_VERSION}")
+    migrate(connection, path, STEPS)
 
 
 def _set_aside(path: Path) -> None:

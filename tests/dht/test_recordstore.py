@@ -3,6 +3,7 @@
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,6 +20,7 @@ from p2pfs.dht.records import (
     record_of,
     subjects_of,
     tag_subject,
+    verified_record,
 )
 from p2pfs.dht.recordstore import (
     MAX_CONTACTS,
@@ -29,10 +31,12 @@ from p2pfs.dht.recordstore import (
     Usage,
 )
 from p2pfs.dht.sqlitestore import open_record_store
+from p2pfs.network import public_network
 from tests.samples import DAY, HERE, NETWORK, NOW, key, meta, multihash, provider
 
 MUSIC = tag_subject("music")
 SOURCE = "192.168.0.7"
+TESTBED = public_network("p2pfs-testbed")  # the network of overlay_v1.sql
 BUDGET = Usage(100, 100_000)
 OpenStore = Callable[[Usage], RecordStore]
 
@@ -255,6 +259,22 @@ def test_a_file_of_a_later_version_is_moved_aside(tmp_path: Path) -> None:
     with open_record_store(path) as store:
         assert store.usage() == Usage(0, 0)
     assert path.with_name("overlay.sqlite.unusable").exists()
+
+
+def test_what_the_first_version_stored_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "overlay.sqlite"
+    with closing(sqlite3.connect(path)) as first:
+        first.executescript(Path(__file__).with_name("overlay_v1.sql").read_text())
+        keys = {key for (key,) in first.execute("SELECT key FROM records")}
+        then = first.execute("SELECT min(stored) FROM records").fetchone()[0]
+    with open_record_store(path) as store:
+        assert store.usage() == Usage(10, 2466)
+        assert len(store.contacts()) == 2
+        found = [record for key in keys for record in store.rows(key, then)]
+        assert len(found) == 44
+        for record in found:  # each is still what its publisher signed
+            assert verified_record(record.subject, record.value, TESTBED, then) == record
+    assert not path.with_name("overlay.sqlite.unusable").exists()
 
 
 def test_a_disk_that_fails_is_full_and_says_so_to_others(tmp_path: Path) -> None:

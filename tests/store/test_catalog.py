@@ -16,6 +16,7 @@ from p2pfs.errors import NoSpaceError, UsageError
 from p2pfs.store import catalog as catalog_module
 from p2pfs.store.catalog import Catalog, open_catalog
 from p2pfs.store.errors import CatalogError
+from p2pfs.store.schema import STEPS
 
 INSERT = "INSERT INTO names VALUES (?, ?, ?)"
 
@@ -31,7 +32,7 @@ async def test_what_was_written_is_there_at_the_next_start(tmp_path: Path) -> No
         assert catalog.row("SELECT cid FROM names") == (b"cid",)
     async with open_catalog(path) as catalog:
         assert catalog.rows("SELECT name FROM names") == [("song.mp3",)]
-        assert catalog.row("PRAGMA user_version") == (1,)
+        assert catalog.row("PRAGMA user_version") == (len(STEPS),)
 
 
 async def test_a_change_that_fails_leaves_nothing_and_spares_its_neighbours(tmp_path: Path) -> None:
@@ -122,7 +123,7 @@ async def test_a_catalogue_of_a_newer_p2pfs_is_left_alone(tmp_path: Path) -> Non
     path = tmp_path / "c"
     await make(path)
     with sqlite3.connect(path) as connection:
-        connection.execute("PRAGMA user_version = 2")
+        connection.execute("PRAGMA user_version = 99")
     connection.close()
     with pytest.raises(UsageError, match="another p2pfs"):
         async with open_catalog(path):
