@@ -50,6 +50,7 @@ from p2pfs.store.dags import Dags
 from p2pfs.store.objects import open_objects
 from p2pfs.store.pins import Pins
 from p2pfs.store.provided import Provided
+from p2pfs.store.room import limits_of
 from p2pfs.store.seeding import seeded
 from p2pfs.store.shares import Shares
 
@@ -130,6 +131,7 @@ async def _serve(
     identity = load_identity(settings.places.identity, settings.overlay_network())
     own = OwnKey(identity.public_key) if identity else OwnKey()
     settings.share.mkdir(parents=True, exist_ok=True)
+    limits = limits_of(settings.places.cache, settings.cache_size, settings.min_free)
     stopped = trio.Event()
     async with (
         open_catalog(settings.places.catalog) as catalog,
@@ -137,7 +139,7 @@ async def _serve(
     ):
         dags, shares = Dags(catalog), Shares(catalog, settings.share)
         async with (
-            open_objects(settings.places.cache, catalog, dags, shares) as objects,
+            open_objects(settings.places.cache, catalog, dags, shares, limits) as objects,
             open_nursery() as nursery,
         ):
             overlay = Joined()

@@ -75,7 +75,7 @@ class Parts:
                 for each in self.reading.transfers()
             ],
             shares=self._shares(),
-            cache=status.CacheStatus(self.objects.used_bytes(), None),
+            cache=status.CacheStatus(self.objects.used_bytes(), self.objects.room.quota),
             served_bytes=self.gateway.served_bytes if self.gateway else 0,
             fetched_bytes={peer_id(key): stats.fetched for key, stats in peers.items()},
         )

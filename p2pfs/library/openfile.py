@@ -58,15 +58,16 @@ class StoredFile:
         self._read_ahead(offset, stop)
         held = self._object
         held.look_again()
-        if not held.checked.covers(offset, stop):
-            await self._download.wait(offset, stop)
-        if offset == 0 and not self._has_begun:
-            self._has_begun = True  # containers keep their index at the end
-            self._download.prefetch(self, [(self.size - 1, self.size)])
-        content = held.read_nowait(offset, stop - offset)
-        if content is not None:
-            return content
-        return await trio.to_thread.run_sync(held.read, offset, stop - offset)
+        with held.presence.lease(offset, stop):
+            if not held.checked.covers(offset, stop):
+                await self._download.wait(offset, stop)
+            if offset == 0 and not self._has_begun:
+                self._has_begun = True  # containers keep their index at the end
+                self._download.prefetch(self, [(self.size - 1, self.size)])
+            content = held.read_nowait(offset, stop - offset)
+            if content is not None:
+                return content
+            return await trio.to_thread.run_sync(held.read, offset, stop - offset)
 
     def close(self) -> None:
         for stream in self._ahead.streams:

@@ -15,7 +15,7 @@ import trio
 from p2pfs.content.unixfs import parse_file
 from p2pfs.errors import NotFoundError
 from p2pfs.library.openfile import InlineFile, OpenFile, StoredFile
-from p2pfs.library.readahead import Budget
+from p2pfs.library.readahead import AHEAD_BUDGET_BYTES, Budget
 from p2pfs.library.resolving import Kind, Resolved, Resolving
 from p2pfs.library.sources import Sources
 from p2pfs.transfer.download import Download
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Kind", "OpenFile", "Reading", "Resolved", "Transfer"]
 
+# Of a small cache most is for what readers are at, not for what they may want next.
+_AHEAD_PART = 4
 # Contents whose last error is remembered after they were closed, for `getfattr`.
 _REMEMBERED_ERRORS = 1_024
 
@@ -81,7 +83,8 @@ class Reading:
         self._sources = Sources(overlay, own)
         self._resolving = Resolving(dags, client, self._sources, self._local_size, nursery)
         self._slots = Slots()
-        self._budget = Budget()
+        self._room = objects.room
+        self._budget = Budget(min(AHEAD_BUDGET_BYTES, self._room.quota // _AHEAD_PART))
         self._open: dict[tuple[Cid, int], _Content] = {}
         self._errors: OrderedDict[bytes, str] = OrderedDict()
 
@@ -163,19 +166,25 @@ class Reading:
         block = self._resolving.raw_block(cid)
         if block is not None and len(block) == size and not content.held.present:
             try:
-                await trio.to_thread.run_sync(content.held.write, 0, block)
+                await self._keep(content.held, block)
             except BaseException:
                 opened.close()
                 raise
-            content.held.landed(0, len(block))
         return opened
+
+    async def _keep(self, held: Object, block: bytes) -> None:
+        """A raw root that is in memory, since its length was asked for."""
+        with held.presence.lease(0, len(block)), self._room.claim(len(block)):
+            await self._room.force()
+            await trio.to_thread.run_sync(held.write, 0, block)
+            held.landed(0, len(block))
 
     def _content(self, cid: Cid, size: int) -> _Content:
         content = self._open.get((cid, size))
         known, find = self._sources.of(cid)
         if content is None:
             held = self._objects.open(cid, size)
-            download = Download(held, self._client, find, self._slots, self._nursery)
+            download = Download(held, self._client, find, self._slots, self._room, self._nursery)
             content = self._open[cid, size] = _Content(held, download)
         for provider in known:
             content.download.add_provider(provider)

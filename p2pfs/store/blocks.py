@@ -6,6 +6,7 @@ fetched is hashed once a run before it is given away.
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -246,6 +247,9 @@ class Blocks:
         if size is None:
             raise NotFoundError(f"{root} is not here")
         opened = self._objects.open(root, size)
+        leases = ExitStack()  # before it is looked what is here
+        for span in spans:
+            leases.enter_context(opened.presence.lease(span.start, span.stop))
         try:
             for span in spans:
                 await opened.check(span.start, span.stop)
@@ -253,6 +257,7 @@ class Blocks:
         except (IntegrityError, CacheError) as error:  # it was wrong, or was taken away
             raise NotFoundError(f"{root} is not here any more") from error
         finally:
+            leases.close()
             self._objects.close(opened)
 
     def _report(self, root: Cid) -> None:

@@ -128,6 +128,13 @@ class Dags:
 
         await self._catalog.write(keep)
 
+    def forget_parsed(self, root: Cid) -> None:
+        """Do not answer from memory for what is about to be deleted of a root."""
+        for (multihash,) in self._catalog.rows(
+            "SELECT multihash FROM nodes JOIN roots ON id = root WHERE cid = ?", root_key(root)
+        ):
+            self._parsed.pop(multihash, None)
+
     def _row(self, cid: Cid) -> tuple[bytes, int, int] | None:
         row = self._catalog.row(
             "SELECT block, content_at, content_size FROM nodes WHERE multihash = ? LIMIT 1",

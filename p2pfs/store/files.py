@@ -7,6 +7,7 @@ is right, is known to `object`.
 from __future__ import annotations
 
 import errno
+import logging
 import os
 from threading import Lock
 from typing import TYPE_CHECKING
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING
 from p2pfs.errors import NoSpaceError
 from p2pfs.store.columns import wrapped
 from p2pfs.store.errors import CacheError, ShareChangedError
+from p2pfs.store.holes import punch
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 # EFBIG is a file system whose files end below the content's size.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _CACHE_FILE = os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC
+
+_log = logging.getLogger(__name__)
 
 Stamp = tuple[int, int, int]
 """Inode, size, mtime in ns modulo 2^64: as long as it stays, nobody has written to the file."""
@@ -126,6 +130,16 @@ class CacheFile:
             raise _cache_error(error) from error
         if not whole:
             raise CacheError(f"{self._path} was cut")
+
+    def punch(self, start: int, stop: int) -> None:
+        """Give these blocks back to the disk; where it cannot take them, they stay."""
+        if self._descriptor is None:
+            return
+        try:
+            with self._descriptor as number:
+                punch(number, start, stop)
+        except OSError as error:
+            _log.warning("%s stays as large as it is: %s", self._path, error)
 
     def stamp(self) -> ExactStamp | None:
         """None if there is no such file yet."""

@@ -1,7 +1,8 @@
 """One content that is open: which of its bytes are here, and which of those are right.
 
 Bytes are given only after they were hashed in this run of the node.  Fetching what is missing is
-for `transfer`; the account of all objects is kept by `objects`.
+for `transfer`; the account of all objects is kept by `objects`, and what has to go is chosen by
+`room`.
 """
 
 from __future__ import annotations
@@ -18,15 +19,18 @@ from p2pfs.content.walk import Leaf, leaves
 from p2pfs.errors import IntegrityError, ReadOnlyError
 from p2pfs.store.errors import CacheError, ShareChangedError
 from p2pfs.store.files import CacheFile
+from p2pfs.store.presence import Presence
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from p2pfs.content.cid import Cid
     from p2pfs.content.unixfs import FileNode
     from p2pfs.content.walk import Gap
     from p2pfs.store.dags import Dags, Frame
     from p2pfs.store.files import ExactStamp, ShareFile
+
+    Span = tuple[int, int]
 
 Changed = Callable[["Object"], None]
 """Told that there is something new to be saved of an object."""
@@ -50,7 +54,7 @@ class Object:
     ) -> None:
         self.cid = cid
         self.size = size
-        self.present = Intervals()
+        self.presence = Presence(size)
         self.checked = Intervals()
         self.users = 0
         """How many have opened it and not closed it yet; `objects` counts."""
@@ -60,6 +64,11 @@ class Object:
         self._landed = Intervals()  # since the last `take_unsaved`
         self._marks = Lock()  # held by who changes `checked`, and by other threads to read it
         self._checking = trio.Lock()
+
+    @property
+    def present(self) -> Intervals:
+        """What is here; to look at only."""
+        return self.presence.present
 
     @property
     def is_share(self) -> bool:
@@ -116,19 +125,21 @@ class Object:
     def write(self, start: int, data: bytes | bytearray | memoryview) -> None:
         """Put bytes of a block that was hashed at their place; blocking.
 
-        They count once `landed` was called.  Raises NoSpaceError, CacheError.
+        They count once `landed` was called; a lease has to be held until then.  Raises
+        NoSpaceError, CacheError.
         """
         if not isinstance(self._file, CacheFile):
             raise ReadOnlyError(f"{self.cid} is a share")
         if start + len(data) > self.size:
             raise IntegrityError(f"{self.cid} ends at {self.size}")
+        self.presence.leases.wait_no_hole(start, start + len(data))
         self._file.write(start, data)
 
     def landed(self, start: int, stop: int) -> None:
         """What was hashed and written to this range is here from now on."""
         with self._marks:
             self.checked.add(start, stop)
-        self.present.add(start, stop)
+        self.presence.add(start, stop)
         self._landed.add(start, stop)
         self._changed(self)
 
@@ -146,17 +157,50 @@ class Object:
                 verdicts = await trio.to_thread.run_sync(self._verdicts, suspects)
                 self._settle(suspects, verdicts)
 
+    def evict(self, start: int, stop: int, spared: Intervals) -> int:
+        """Forget the leaves that overlap a range and nothing spared; the bytes of disk that go.
+
+        They are given back by `punch`.
+        """
+        before = self.presence.disk_bytes
+        for found in list(self.leaves(start, min(stop, self.size))):
+            begin, end = found.start, found.stop
+            if not isinstance(found, Leaf):  # of what is not known only this part
+                begin, end = max(begin, start), min(end, stop)
+            if not spared.overlaps(begin, end) and self.present.overlaps(begin, end):
+                self.presence.close_windows(begin, end)
+                self.forget(begin, end)
+        return before - self.presence.disk_bytes
+
+    async def punch(self) -> None:
+        """Give back to the disk what is present no more, and is nobody's at the moment."""
+        holes = [] if self.is_share else self.presence.take_holes()
+        if not holes:
+            return
+        try:
+            with trio.CancelScope(shield=True):  # a hole that is begun is ended
+                await trio.to_thread.run_sync(self._punch, holes)
+        finally:
+            self.presence.holes_made(holes)
+
     def forget(self, start: int, stop: int) -> None:
         """What lies in this range is not present, and not checked."""
         with self._marks:
             self.checked.remove(start, stop)
-        self.present.remove(start, stop)
+        self.presence.remove(start, stop)
         self._landed.remove(start, stop)
         self._changed(self)
 
+    def abandon(self, spans: Iterable[Span]) -> None:
+        """What was written to these without landing is of no use."""
+        self.presence.abandon(spans)
+        if self.presence.has_dropped:
+            self._changed(self)
+
     def recall(self, present: Intervals, checked: Intervals) -> None:
         """Take up what is known of the file from before it was opened."""
-        self.present, self.checked = present, checked
+        self.presence.recall(present)
+        self.checked = checked
 
     def take_unsaved(self) -> Intervals:
         """What has landed since this was last called."""
@@ -177,6 +221,11 @@ class Object:
     def close(self) -> None:
         """Let go of the file, once no thread is using it."""
         self._file.close()
+
+    def _punch(self, holes: list[Span]) -> None:
+        assert isinstance(self._file, CacheFile)  # noqa: S101 a share has no holes
+        for hole in holes:
+            self._file.punch(*hole)
 
     def _demand_checked(self, start: int, stop: int) -> None:
         with self._marks:

@@ -6,9 +6,10 @@ What of it is right is for `object`; which of it others may have, for `blocks`.
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections import OrderedDict
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,26 +17,27 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.concurrency import open_nursery
-from p2pfs.content.cid import RAW
 from p2pfs.content.intervals import Intervals
-from p2pfs.content.varint import MAX_INTEGER
-from p2pfs.content.walk import Leaf
-from p2pfs.errors import MalformedError, P2pfsError
+from p2pfs.errors import P2pfsError
+from p2pfs.store.accounts import decoded, delete_account, raw_leaves, write_account
 from p2pfs.store.columns import root_key, stored_cid
-from p2pfs.store.dags import keep_chunks, keep_fetched_root
 from p2pfs.store.errors import ShareChangedError
 from p2pfs.store.files import CacheFile, ShareFile
+from p2pfs.store.holes import blocks_of
 from p2pfs.store.object import Object
+from p2pfs.store.pins import Pins
+from p2pfs.store.room import NO_LIMITS, Room
+from p2pfs.store.usage import Usage
 
 if TYPE_CHECKING:
-    import sqlite3
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
     from pathlib import Path
 
     from p2pfs.content.cid import Cid
     from p2pfs.store.catalog import Catalog
     from p2pfs.store.dags import Dags
     from p2pfs.store.files import ExactStamp
+    from p2pfs.store.room import Limits
     from p2pfs.store.shares import Shares
 
 # The account is a hint: a kill costs fetching again what came since it was last saved.
@@ -43,8 +45,8 @@ _SAVE_EVERY_SECONDS = 5.0
 # What was hashed in this run is remembered of so many closed contents, some 300 bytes each; of
 # one forgotten the price is to hash it again.
 _REMEMBERED_CHECKS = 4_096
-# Leaves looked at in one go in the loop, at a few microseconds each.
-_LEAVES_A_STEP = 512
+# A file on its way out; should the node die meanwhile, `sweeping` finds it.
+_GONE = ".gone"
 
 _log = logging.getLogger(__name__)
 
@@ -66,11 +68,15 @@ class Objects:
     older than what it is about.
     """
 
-    def __init__(self, folder: Path, catalog: Catalog, dags: Dags, shares: Shares) -> None:
+    def __init__(
+        self, folder: Path, catalog: Catalog, dags: Dags, shares: Shares, limits: Limits = NO_LIMITS
+    ) -> None:
         self._folder = folder
         self._catalog = catalog
         self._dags = dags
         self._shares = shares
+        self.usage = Usage()
+        self.room = Room(folder, limits, self, Pins(catalog))
         self._open: dict[Cid, dict[int, Object]] = {}  # by size: one of them can be right
         self._unsaved: set[Object] = set()
         self._checked: OrderedDict[tuple[Cid, int], tuple[ExactStamp, Intervals]] = OrderedDict()
@@ -86,11 +92,13 @@ class Objects:
         if found is None or (found.is_share and found.stamp() is None):
             found = sizes[size] = self._opened(cid.v1, size)
         found.users += 1
+        self.usage.touch(found.cid)
         return found
 
     def close(self, opened: Object) -> None:
         """Give back what `open` gave."""
         opened.users -= 1
+        self.usage.touch(opened.cid)
         if opened.users:
             return
         if opened.present and not opened.is_share:
@@ -115,9 +123,44 @@ class Objects:
         return live + [found for found in saved if found.cid not in fresh]
 
     def used_bytes(self) -> int:
-        """What the cache holds in all, as of the last save."""
-        row = self._catalog.row("SELECT coalesce(sum(present_bytes), 0) FROM objects")
-        return 0 if row is None else int(row[0])
+        """What the cache takes of its disk."""
+        return self.usage.total
+
+    def load(self) -> None:
+        """Take up the account of the last run."""
+        for cid, size, present in self._catalog.rows(
+            "SELECT cid, size, present FROM objects JOIN roots ON id = root ORDER BY used"
+        ):
+            self.usage.set(stored_cid(cid), blocks_of(decoded(present, size)))
+
+    def opened(self) -> Iterator[Object]:
+        """The fetched contents that somebody has open, or that wait to be saved."""
+        for sizes in list(self._open.values()):
+            for found in list(sizes.values()):
+                if not found.is_share:
+                    yield found
+
+    def is_open(self, cid: Cid) -> bool:
+        """Whether somebody has it open, or it waits to be saved."""
+        return cid.v1 in self._open
+
+    async def remove(self, cid: Cid) -> int:
+        """Give up a closed content with all that is known of it; the bytes of disk that go.
+
+        From the first moment on it is as if it had never been here.
+        """
+        freed = self.usage.remove(cid)
+        self._dags.forget_parsed(cid)
+        file = self.path(cid)
+        gone = file.with_name(file.name + _GONE)
+        with suppress(OSError):
+            file.rename(gone)  # at once; what takes time is to free its blocks
+        try:
+            await self._catalog.write(partial(delete_account, cid))
+        finally:
+            with trio.CancelScope(shield=True):
+                await trio.to_thread.run_sync(partial(gone.unlink, missing_ok=True))
+        return freed
 
     def held(self, cid: Cid) -> tuple[int, Intervals] | None:
         """The size of a fetched content and what is present of it now; None for any other."""
@@ -131,7 +174,7 @@ class Objects:
         if row is None:
             return None
         size, encoded = row
-        return size, _decoded(encoded, size)
+        return size, decoded(encoded, size)
 
     def path(self, cid: Cid) -> Path:
         """Where the cache keeps a content: in one of 1,024 folders.
@@ -161,18 +204,27 @@ class Objects:
             except P2pfsError as error:
                 _log.warning("what is present of %s is not saved: %s", changed.cid, error)
                 changed.put_back_unsaved(landed)
-            else:
-                self._release(changed)
+
+    def _changed(self, changed: Object) -> None:
+        self._unsaved.add(changed)
+        if not changed.is_share:
+            self.usage.set(changed.cid, changed.presence.disk_bytes)
 
     async def _save(self, changed: Object, landed: Intervals) -> None:
-        chunks = await _raw_leaves(changed, landed)
+        await changed.punch()
+        if not (changed.present or changed.users or changed in self._unsaved):
+            self._release(changed)
+            await self.remove(changed.cid)
+            return
+        chunks = await raw_leaves(changed, landed)
         write = partial(
-            _write_account,
+            write_account,
             changed.cid,
             (changed.size, changed.present.encode(), changed.present.total(), int(time.time())),
             chunks,
         )
         await self._catalog.write(write)
+        self._release(changed)
 
     def _opened(self, cid: Cid, size: int) -> Object:
         found = self._share(cid, size) or self._cached(cid, size)
@@ -189,21 +241,21 @@ class Objects:
                 file = ShareFile(share, self._shares.open_share(share))
             except ShareChangedError:
                 continue
-            found = Object(cid, size, self._dags, file, self._unsaved.add)
+            found = Object(cid, size, self._dags, file, self._changed)
             found.recall(Intervals([(0, size)]), Intervals())
             return found
         return None
 
     def _cached(self, cid: Cid, size: int) -> Object:
         file = CacheFile(self.path(cid), size)
-        found = Object(cid, size, self._dags, file, self._unsaved.add)
+        found = Object(cid, size, self._dags, file, self._changed)
         held = self.held(cid)
         if held is None or held[0] != size:
             return found
         if file.open_existing():
             found.recall(held[1], Intervals())
         else:
-            self._unsaved.add(found)  # somebody has emptied the cache: so says the account
+            self._changed(found)  # somebody has emptied the cache: so says the account
         return found
 
     def _release(self, idle: Object) -> None:
@@ -227,48 +279,18 @@ class Objects:
 
 @asynccontextmanager
 async def open_objects(
-    folder: Path, catalog: Catalog, dags: Dags, shares: Shares
+    folder: Path, catalog: Catalog, dags: Dags, shares: Shares, limits: Limits = NO_LIMITS
 ) -> AsyncIterator[Objects]:
     """The objects below a cache folder, their account saved every few seconds and at the end."""
-    objects = Objects(folder, catalog, dags, shares)
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    objects = Objects(folder, catalog, dags, shares, limits)
+    objects.load()
     async with open_nursery() as nursery:
         nursery.start_soon(objects.save_repeatedly)
+        nursery.start_soon(objects.room.keep)
         try:
             yield objects
         finally:
             nursery.cancel_scope.cancel()
             with trio.CancelScope(shield=True):
                 await objects.save()
-
-
-async def _raw_leaves(changed: Object, landed: Intervals) -> list[tuple[bytes, int]]:
-    """Digest and start of the raw leaves that have landed; framed ones are not served."""
-    chunks = []
-    for start, stop in landed:
-        for count, leaf in enumerate(changed.leaves(start, stop), 1):
-            if isinstance(leaf, Leaf) and leaf.cid.codec == RAW and not leaf.cid.is_identity:
-                chunks.append((leaf.cid.digest, leaf.start))
-            if count % _LEAVES_A_STEP == 0:
-                await trio.lowlevel.checkpoint()
-    return chunks
-
-
-def _write_account(
-    cid: Cid,
-    account: tuple[int, bytes, int, int],
-    chunks: list[tuple[bytes, int]],
-    connection: sqlite3.Connection,
-) -> None:
-    root = keep_fetched_root(connection, cid)
-    keep_chunks(connection, root, chunks)
-    connection.execute("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", (root, *account))
-
-
-def _decoded(encoded: bytes, size: int) -> Intervals:
-    """What is present by an account; a damaged one says nothing."""
-    try:
-        present = Intervals.decode(encoded)
-    except MalformedError:
-        return Intervals()
-    present.remove(size, MAX_INTEGER)
-    return present

@@ -1,7 +1,7 @@
 """What the user wants kept: pinned contents, and for a directory everything below it.
 
 Only the wish is here.  Fetching what is pinned is for `library.pinning`; that the cache leaves it
-alone, for `eviction`.
+alone, for `room`.
 """
 
 from __future__ import annotations
@@ -40,6 +40,10 @@ class Pins:
         """Whether a content, or a directory that it was found in, is pinned; never waits."""
         row = self._catalog.row("SELECT 1 FROM pins WHERE content = ? LIMIT 1", root_key(root))
         return row is not None
+
+    def contents(self) -> set[Cid]:
+        """Every content that is pinned, for who has to ask about many."""
+        return {stored_cid(raw) for (raw,) in self._catalog.rows("SELECT content FROM pins")}
 
     def all(self) -> list[Pin]:
         """Every pin, by its content id."""

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.dht.overlay import Provider
-from p2pfs.errors import P2pfsError
+from p2pfs.errors import NoSpaceError, P2pfsError
 from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
 from p2pfs.transfer.checksum import Checksum
 from p2pfs.transfer.failure import describe, why_not
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.peers.client import Client
     from p2pfs.store.object import Object
+    from p2pfs.store.room import Claim, Room
     from p2pfs.transfer.search import FindProviders
     from p2pfs.transfer.slots import Slots
 
@@ -54,15 +55,22 @@ class Download:
         client: Client,
         find_providers: FindProviders,
         slots: Slots,
+        room: Room,
         nursery: trio.Nursery,
     ) -> None:
         self._object = held
         self._holdings = Holdings(held)
         self._client = client
         self._slots = slots
+        self._room = room
         self._readers: dict[_Reader, Span] = {}
+        self._ahead = held.presence.windows
         self._plan = Plan(
-            self._readers.values(), self._holdings.missing, self._holdings.leaf_at, self._free_slots
+            self._readers.values(),
+            self._ahead,
+            self._holdings.missing,
+            self._holdings.leaf_at,
+            self._free_slots,
         )
         self._search = Search(find_providers, self.add_provider)
         self._tasks = Tasks(nursery, self._pump, self._fail_here)  # runs go by themselves
@@ -109,18 +117,19 @@ class Download:
 
         It begins with the loop's next turn, so that whoever blocks right now is served first.
         """
-        self._plan.ahead.pop(holder, None)
-        wanted = tuple(span for span in spans if not self._object.checked.covers(*span))
-        if wanted and not self._is_closed:
-            self._plan.ahead[holder] = wanted
-            if _AHEAD not in self._tasks:
-                self._tasks.start(_AHEAD, trio.lowlevel.checkpoint)
+        self._ahead.pop(holder, None)
+        if self._is_closed or not any(start < stop for start, stop in spans):
+            return
+        self._ahead[holder] = tuple(spans)  # what is here of it stays, as long as can be
+        missing = not all(self._object.checked.covers(*span) for span in spans)
+        if missing and _AHEAD not in self._tasks:
+            self._tasks.start(_AHEAD, trio.lowlevel.checkpoint)
 
     def close(self) -> None:
         """Cancel everything, fail blocked readers; `wait_ended` waits for the last task's end."""
         self._is_closed = True
         self._slots.forget(self._pump)
-        self._plan.ahead.clear()
+        self._ahead.clear()
         self._fail_readers(P2pfsError(_CLOSED))
         self._tasks.close()
 
@@ -220,8 +229,9 @@ class Download:
 
     # Events: what tasks report.
 
-    def _landed(self, run: Run, start: int, stop: int) -> None:
+    def _landed(self, run: Run, claim: Claim, start: int, stop: int) -> None:
         """Bytes of a run are in the object, and right."""
+        claim.landed(stop - start)
         now = trio.current_time()
         if not run.landed_bytes:
             run.peer.answered(now - run.started)
@@ -250,30 +260,62 @@ class Download:
     def _fail_here(self, error: Exception) -> None:
         """It is this node that cannot go on: readers have to know; the next one may succeed."""
         self._local_error = error
-        self._plan.ahead.clear()
+        self._ahead.clear()
         self._fail_readers(error)
 
     # Tasks: each ends with a new decision.
 
     async def _fetch(self, run: Run) -> None:
-        peer = run.peer
         error: P2pfsError | None = None
         try:
-            sink = Landing(self._object, self._checksum, partial(self._landed, run))
-            await self._client.fetch_range(
-                peer.provider, self.cid, self._object.size, run.start, run.stop, sink
-            )
+            if not await self._bring(run):
+                self._give_up_ahead(run)
+            elif self._holdings.missing(run.start, run.stop):
+                error = PeerUnavailableError("sent less than was asked")
         except trio.Cancelled:
             if not (run.landed_bytes or self._is_closed):
                 error = PeerSilentError("sent nothing while others did")
             raise
         except P2pfsError as failure:
             error = failure
-        else:
-            if self._holdings.missing(run.start, run.stop):
-                error = PeerUnavailableError("sent less than was asked")
         finally:
             self._end_run(run, error)
+
+    async def _bring(self, run: Run) -> bool:
+        """Whether there was room for it; what has landed of a run that fails is kept."""
+        held, missing = self._object, self._holdings.missing_bytes([(run.start, run.stop)])
+        with held.presence.lease(run.start, run.stop) as lease, self._room.claim(missing) as claim:
+            if not await self._make_room(run):
+                return False
+            landed = partial(self._landed, run, claim)
+            sink = Landing(held, lease, self._checksum, landed)
+            try:
+                await self._request(run, sink)
+            except NoSpaceError:
+                if not await self._room.free(missing):
+                    raise
+                await self._request(run, sink)
+            finally:
+                sink.close()
+        return True
+
+    async def _request(self, run: Run, sink: Landing) -> None:
+        size, provider = self._object.size, run.peer.provider
+        await self._client.fetch_range(provider, self.cid, size, run.start, run.stop, sink)
+
+    async def _make_room(self, run: Run) -> bool:
+        """Only what a reader waits for may pass the quota, if nothing else can go."""
+        if self._is_blocking(run):
+            await self._room.force()
+            return True
+        return await self._room.make() or self._is_blocking(run)
+
+    def _is_blocking(self, run: Run) -> bool:
+        return any(start < run.stop and run.start < stop for start, stop in self._readers.values())
+
+    def _give_up_ahead(self, run: Run) -> None:
+        """There is no room for it: it is brought when somebody waits for it."""
+        self._object.presence.close_windows(run.start, run.stop)
 
     def _end_run(self, run: Run, error: P2pfsError | None) -> None:
         peer, now = run.peer, trio.current_time()

@@ -13,7 +13,7 @@ from p2pfs.content.intervals import Intervals
 from p2pfs.transfer.standing import MAX_RUN_BYTES, MIB
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
     from p2pfs.transfer.standing import Standing
 
@@ -47,7 +47,8 @@ class Run:
 class Plan:
     """What readers wait for, what is read ahead, who is asked for what.
 
-    `blocked` holds, at any time, the spans that readers wait for, in the order of their asking.
+    `blocked` holds, at any time, the spans that readers wait for, in the order of their asking;
+    `ahead` what each will want next.
     `missing(start, stop)` says which bytes have to come from a peer; `leaf_at(position)` which
     span has to come whole, since it is hashed as one.  `free_slots(peer, urgent)` says how many
     more requests a peer may get; an urgent one is for bytes that a reader is blocked on.
@@ -59,14 +60,15 @@ class Plan:
     def __init__(
         self,
         blocked: Collection[Span],
+        ahead: Mapping[object, tuple[Span, ...]],
         missing: Callable[[int, int], list[Span]],
         leaf_at: Callable[[int], Span],
         free_slots: Callable[[Standing, bool], int],
     ) -> None:
         self.peers: dict[bytes, Standing] = {}
-        self.ahead: dict[object, tuple[Span, ...]] = {}
         self.runs: set[Run] = set()
         self._blocked = blocked
+        self._ahead = ahead
         self._missing = missing
         self._leaf_at = leaf_at
         self._free_slots = free_slots
@@ -74,7 +76,7 @@ class Plan:
     def wanted(self) -> Iterator[Span]:
         """Every span somebody wants, the most urgent first."""
         yield from self._blocked
-        for spans in self.ahead.values():
+        for spans in self._ahead.values():
             yield from spans
 
     def next_run(self, now: float) -> Run | None:
@@ -86,7 +88,7 @@ class Plan:
             run = self._first_run(unasked, [span], True, now)
             if run is not None:
                 return run
-        for spans in self.ahead.values():
+        for spans in self._ahead.values():
             run = self._first_run(unasked, spans, False, now)
             if run is not None:
                 return run

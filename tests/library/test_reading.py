@@ -25,6 +25,7 @@ from tests.transfer.fakes import (
     FakeObject,
     FakeOverlay,
     FakePeer,
+    FakeRoom,
     file_of,
     providers,
 )
@@ -43,6 +44,7 @@ class FakeStore:
 
     def __init__(self, *dags: Dag) -> None:
         self.objects = {dag.root: FakeObject(dag) for dag in dags}
+        self.room = FakeRoom()
         self.open_now: list[Cid] = []
         self.blocks: dict[Cid, bytes] = {}
 

@@ -16,6 +16,7 @@ from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import Catalog, open_catalog
 from p2pfs.store.dags import Dags
 from p2pfs.store.objects import Objects, open_objects
+from p2pfs.store.room import NO_LIMITS, Limits
 from p2pfs.store.shares import Share, Shares, ShareState
 from tests.content.dags import Dag, balanced
 from tests.content.vectors import cut
@@ -39,14 +40,14 @@ class Store:
 
 @asynccontextmanager
 async def open_store(
-    home: Path, seeds: Callable[[Cid], bool] = lambda _: True
+    home: Path, seeds: Callable[[Cid], bool] = lambda _: True, limits: Limits = NO_LIMITS
 ) -> AsyncIterator[Store]:
     folder = home / "share"
     folder.mkdir(exist_ok=True)
     changed: list[bytes] = []
     async with open_catalog(home / "data" / "catalog.sqlite") as catalog:
         dags, shares = Dags(catalog), Shares(catalog, folder)
-        async with open_objects(home / "cache", catalog, dags, shares) as objects:
+        async with open_objects(home / "cache", catalog, dags, shares, limits) as objects:
             blocks = Blocks(dags, shares, objects, seeds, changed.append)
             yield Store(catalog, dags, shares, objects, blocks, changed)
 

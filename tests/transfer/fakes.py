@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
@@ -29,10 +30,12 @@ from p2pfs.peers.errors import (
     WrongBlockError,
 )
 from p2pfs.peers.ledger import Ledger
+from p2pfs.store.presence import Presence
+from p2pfs.store.room import Claim
 from tests.content.dags import Dag, balanced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterator, Sequence
+    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 
     from p2pfs.content.unixfs import FileNode
     from p2pfs.content.walk import Gap, Want
@@ -49,16 +52,48 @@ def file_of(size: int, chunk_bytes: int = 256 * KIB) -> tuple[Dag, bytes]:
     return balanced(content, chunk_bytes, 174), content
 
 
+class FakeRoom:
+    """`store.room.Room` with room for everything, or for what readers wait for alone."""
+
+    def __init__(self, *, is_tight: bool = False) -> None:
+        self.quota = 1 << 40
+        self.is_tight = is_tight
+        self.freed: list[int] = []
+
+    def claim(self, size: int) -> nullcontext[Claim]:
+        return nullcontext(Claim(size))
+
+    async def make(self) -> bool:
+        await trio.lowlevel.checkpoint()
+        return not self.is_tight
+
+    async def force(self) -> bool:
+        return await self.make()
+
+    async def free(self, size: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        self.freed.append(size)
+        return False
+
+
 class FakeObject:
     """`store.object.Object` in memory."""
 
     def __init__(self, dag: Dag) -> None:
         self.cid, self.size = dag.root, dag.size
-        self.present, self.checked = Intervals(), Intervals()
+        self.presence = Presence(dag.size)
+        self.checked = Intervals()
         self.content = bytearray(dag.size)
         self.is_full = False
         self.thread_reads = 0
         self._nodes: dict[Cid, FileNode] = {}
+
+    @property
+    def present(self) -> Intervals:
+        return self.presence.present
+
+    def abandon(self, spans: Iterable[tuple[int, int]]) -> None:
+        self.presence.abandon(spans)
 
     def node(self, cid: Cid) -> FileNode | None:
         return self._nodes.get(cid)
@@ -78,7 +113,7 @@ class FakeObject:
 
     def landed(self, start: int, stop: int) -> None:
         self.checked.add(start, stop)
-        self.present.add(start, stop)
+        self.presence.add(start, stop)
 
     async def check(self, start: int, stop: int) -> None:
         await trio.sleep(0.001)
@@ -91,7 +126,7 @@ class FakeObject:
                     if right:
                         self.checked.add(leaf.start, leaf.stop)
                     else:
-                        self.present.remove(leaf.start, leaf.stop)
+                        self.presence.remove(leaf.start, leaf.stop)
 
     def look_again(self) -> None:
         """It is in memory: nobody else writes to it."""

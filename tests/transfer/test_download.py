@@ -25,6 +25,7 @@ from tests.transfer.fakes import (
     FakeObject,
     FakeOverlay,
     FakePeer,
+    FakeRoom,
     file_of,
     providers,
 )
@@ -45,12 +46,13 @@ async def downloading(
     overlay: FakeOverlay | None = None,
     names: list[str] | None = None,
     slots: Slots | None = None,
+    room: FakeRoom | None = None,
 ) -> AsyncIterator[tuple[Download, FakeObject]]:
     held = FakeObject(dag)
     overlay = overlay or FakeOverlay()
     async with trio.open_nursery() as nursery:
         find = partial(overlay.providers, dag.root)
-        download = Download(held, client, find, slots or Slots(), nursery)
+        download = Download(held, client, find, slots or Slots(), room or FakeRoom(), nursery)
         for provider in providers(client, *names) if names is not None else providers(client):
             download.add_provider(provider)
         try:
@@ -141,7 +143,7 @@ async def test_without_a_known_provider_the_first_found_is_asked_at_once(
     held = FakeObject(dag)
     async with trio.open_nursery() as nursery:
         find = partial(overlay.providers, dag.root)
-        download = Download(held, client, find, Slots(), nursery)
+        download = Download(held, client, find, Slots(), FakeRoom(), nursery)
         started = trio.current_time()
         await download.wait(0, 10)
         assert trio.current_time() - started < 0.3
@@ -247,7 +249,7 @@ async def test_nobody_who_has_it_is_an_error_of_its_own(
     ):
         async with trio.open_nursery() as nursery:
             find = partial(overlay.providers, dag.root)
-            download = Download(held, client, find, Slots(), nursery)
+            download = Download(held, client, find, Slots(), FakeRoom(), nursery)
             with pytest.raises(kind):
                 await download.wait(0, 1)
             download.close()

@@ -25,8 +25,9 @@ class File:
     def __init__(self, peers: int = 1, slots: int = 2) -> None:
         self.here = Intervals()
         self.blocked: list[tuple[int, int]] = []
+        self.ahead: dict[object, tuple[Span, ...]] = {}
         self.slots = slots
-        self.plan = Plan(self.blocked, self.here.gaps, self.leaf_at, self.free_slots)
+        self.plan = Plan(self.blocked, self.ahead, self.here.gaps, self.leaf_at, self.free_slots)
         for number in range(peers):
             key = bytes([number]) * 32
             self.plan.peers[key] = Standing(Provider(key, (Endpoint("127.0.0.1", 7117),)))
@@ -53,7 +54,7 @@ class File:
 
 def test_a_reader_comes_before_what_is_read_ahead() -> None:
     file = File()
-    file.plan.ahead["reader"] = ((0, 10 * LEAF),)
+    file.ahead["reader"] = ((0, 10 * LEAF),)
     file.blocked.append((50 * LEAF + 3, 50 * LEAF + 4))
     run = file.plan.next_run(0.0)
     assert (run.start, run.stop) == (50 * LEAF, 51 * LEAF)
@@ -63,7 +64,7 @@ def test_a_known_peer_is_asked_on_into_what_is_read_ahead() -> None:
     file = File()
     (peer,) = file.plan.peers.values()
     peer.completed(8 * LEAF, 0.1, None)
-    file.plan.ahead["reader"] = ((LEAF, 100 * LEAF),)
+    file.ahead["reader"] = ((LEAF, 100 * LEAF),)
     file.blocked.append((0, LEAF))
     run = file.plan.next_run(0.0)
     assert run.start == 0
@@ -74,7 +75,7 @@ def test_what_is_wanted_is_shared_between_idle_peers() -> None:
     file = File(peers=3)
     for peer in file.plan.peers.values():
         peer.completed(64 * LEAF, 0.1, None)
-    file.plan.ahead["reader"] = ((0, 60 * LEAF),)
+    file.ahead["reader"] = ((0, 60 * LEAF),)
     lengths = [run.stop - run.start for run in file.runs()]
     assert lengths[0] == 20 * LEAF
     assert len(lengths) == 3
@@ -140,7 +141,7 @@ def test_all_that_is_wanted_comes_and_nothing_is_asked_twice_at_once(
 ) -> None:
     file = File(peers)
     file.blocked += blocked
-    file.plan.ahead["reader"] = tuple(ahead)
+    file.ahead["reader"] = tuple(ahead)
     outcomes = iter(shares)
     wanted = Intervals(
         file.leaf_at(start)[:1] + file.leaf_at(stop - 1)[1:] for start, stop in file.plan.wanted()
