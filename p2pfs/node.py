@@ -40,6 +40,7 @@ from p2pfs.library.searching import Searches
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
 from p2pfs.peers.gateway import Gateway
+from p2pfs.peers.pacing import Link
 from p2pfs.peers.reach import listen, neighbourhood, resolve
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.peers.streams.tls import server_context
@@ -135,7 +136,7 @@ async def _serve(
     stopped = trio.Event()
     async with (
         open_catalog(settings.places.catalog) as catalog,
-        open_client() as client,
+        open_client(settings.limit_down) as client,
     ):
         dags, shares = Dags(catalog), Shares(catalog, settings.share)
         async with (
@@ -219,7 +220,8 @@ async def _join(
             open_nursery() as nursery,
         ):
             overlay.add(kad)
-            gateway = Gateway(blocks, records, kad.accept, near.is_near, time.time)
+            uplink = Link(settings.limit_up) if settings.limit_up else None
+            gateway = Gateway(blocks, records, kad.accept, near.is_near, time.time, uplink)
             announcing = Announcing(kad, parts.shares, metas, identity, network, kad.own_addresses)
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
             tls = server_context(identity)

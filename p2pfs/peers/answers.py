@@ -25,7 +25,8 @@ Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 
-# Pieces are about 1 MiB, so this is a minimum speed of 17 KB/s.
+# Pieces are about 1 MiB, so this is a minimum speed of 17 KB/s; of a limited node they are smaller,
+# and the wait until they are due is not held against the client.
 _PIECE_SECONDS = 60
 # What a client sends with a POST comes in this time, or not at all: 9 KB/s for the largest.
 _UPLOAD_SECONDS = 30

@@ -25,6 +25,7 @@ from p2pfs.peers.errors import (
 )
 from p2pfs.peers.exchange import Asking, Request, http_client
 from p2pfs.peers.ledger import Ledger, PeerStats
+from p2pfs.peers.pacing import Link
 from p2pfs.peers.receiving import receive_car
 from p2pfs.peers.transport import PeerTransport
 from p2pfs.peers.verifying import CarVerifier
@@ -62,10 +63,13 @@ _BUSY = frozenset({429, 503})
 
 
 @asynccontextmanager
-async def open_client() -> AsyncIterator[Client]:
-    """A client; leaving ends its connections.  No proxy, cookie or redirect is ever followed."""
+async def open_client(limit_down: int | None = None) -> AsyncIterator[Client]:
+    """A client, `limit_down` in bytes a second; leaving ends its connections.
+
+    No proxy, cookie or redirect is ever followed.
+    """
     ledger = Ledger()
-    transport = PeerTransport(Dialer(ledger))
+    transport = PeerTransport(Dialer(ledger, Link(limit_down) if limit_down else None))
     async with http_client(transport) as http, open_nursery() as nursery:
         nursery.start_soon(transport.close_old)
         # Two, so that a page of records does not wait for megabytes of content from the same peer.

@@ -20,6 +20,7 @@ from p2pfs.peers.streams.tls import client_context, connect_tls
 if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.peers.ledger import Ledger
+    from p2pfs.peers.pacing import Link
     from p2pfs.peers.streams.tls import TlsStream
 
     _Connected = tuple[TlsStream, float, Endpoint]
@@ -44,8 +45,9 @@ def host_of(public_key: bytes) -> str:
 class Dialer(httpcore.AsyncNetworkBackend):
     """Gives httpcore streams that are encrypted, to peers that have proven their key."""
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, downlink: Link | None = None) -> None:
         self._context = client_context()
+        self._downlink = downlink
         self._ledger = ledger
         self._scratch = memoryview(bytearray(PIECE_BYTES))
 
@@ -58,7 +60,7 @@ class Dialer(httpcore.AsyncNetworkBackend):
         stream, rtt, endpoint = await self._first_of(addresses, public_key)
         self._ledger.connected(public_key, endpoint, rtt)
         is_far = self._ledger.stats(public_key).is_far
-        return PeerStream(stream, endpoint, self._scratch, is_far=is_far)
+        return PeerStream(stream, endpoint, self._scratch, self._downlink, is_far=is_far)
 
     async def _first_of(self, addresses: list[Endpoint], public_key: bytes) -> _Connected:
         """Start an attempt after the other; the first to get through ends the others."""

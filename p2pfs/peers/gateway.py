@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import aclosing
+from dataclasses import replace
 from http import HTTPStatus
 from itertools import islice
 from typing import TYPE_CHECKING
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.dht.recordstore import RecordStore
     from p2pfs.peers.answers import Message, Receive, Send
+    from p2pfs.peers.pacing import Link
     from p2pfs.store.blocks import Blocks
     from p2pfs.store.pieces import Piece, Plan
 
@@ -79,8 +81,9 @@ class Gateway:
         accept: Accept,
         is_near: Callable[[str], bool],
         clock: Callable[[], float],
+        uplink: Link | None = None,
     ) -> None:
-        """`is_near`: of which IPs nothing is limited; `clock`: UNIX seconds."""
+        """`is_near`: of which IPs no counts are limited; `clock`: UNIX seconds."""
         self.served_bytes = 0
         """Of blocks, since the start."""
         self._blocks = blocks
@@ -88,6 +91,7 @@ class Gateway:
         self._accept = accept
         self._is_near = is_near
         self._clock = clock
+        self._uplink = uplink
         self._in_flight = InFlight(_MAX_IN_FLIGHT)
         self._batches = Rate(_BATCHES_PER_SECOND)
         self._record_reads = trio.CapacityLimiter(_RECORD_READS)
@@ -113,6 +117,9 @@ class Gateway:
 
     async def _respond(self, scope: Message, receive: Receive, send: Send, ip: str) -> None:
         answer = await self._answer(scope, receive, ip)
+        if self._uplink is not None:
+            pieces = self._uplink.paced(client_group(ip), answer.pieces)
+            answer = replace(answer, pieces=pieces)
         try:
             await respond(answer, scope["method"], receive, send)
         except NotFoundError as error:

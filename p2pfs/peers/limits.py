@@ -1,6 +1,7 @@
-"""How much one client may ask of the gateway: groups of addresses, requests in flight, rates.
+"""How much may be asked of a node: groups of addresses, requests in flight, rates.
 
-Pure: time is handed in.  Connections are counted in `streams.http`, which accepts them.
+Pure: time is handed in.  Connections are counted in `streams.http`, which accepts them; who waits
+for a bucket does so in `pacing`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ _IPV4 = 4
 _V6_PREFIX_BITS = 56
 # Buckets of clients that have been quiet are full again, so forgetting them changes nothing.
 _REMEMBERED_GROUPS = 4_096
+# What may come at once after a pause: it makes up for late wake-ups, and is hardly seen in 5 s.
+_BURST_SECONDS = 0.1
 
 
 def client_group(ip: str) -> str:
@@ -59,3 +62,26 @@ class Rate:
         if len(self._buckets) > _REMEMBERED_GROUPS:
             self._buckets.popitem(last=False)
         return allowed
+
+
+class Bucket:
+    """So many bytes a second, taken before they are there: whoever takes pays by waiting."""
+
+    def __init__(self, bytes_a_second: float) -> None:
+        self._rate = bytes_a_second
+        self._tokens = 0.0
+        self._as_of = 0.0
+
+    def take(self, count: int, now: float) -> float:
+        """Take so many at `now` (seconds of any clock); after how many seconds they are due."""
+        self._tokens = self._at(now) - count
+        self._as_of = now
+        return max(0.0, -self._tokens / self._rate)
+
+    def wait(self, now: float) -> float:
+        """For how many seconds what has been taken is still owed."""
+        return max(0.0, -self._at(now) / self._rate)
+
+    def _at(self, now: float) -> float:
+        earned = (now - self._as_of) * self._rate
+        return min(_BURST_SECONDS * self._rate, self._tokens + earned)

@@ -16,6 +16,7 @@ from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
 
 if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
+    from p2pfs.peers.pacing import Link
     from p2pfs.peers.streams.tls import TlsStream
 
 # PROTOCOLS section 4; our gateway sends 400 bytes.  Informational answers (100, 103) are counted
@@ -47,12 +48,20 @@ class PeerStream(httpcore.AsyncNetworkStream):
     """
 
     def __init__(
-        self, stream: TlsStream, endpoint: Endpoint, scratch: memoryview, *, is_far: bool
+        self,
+        stream: TlsStream,
+        endpoint: Endpoint,
+        scratch: memoryview,
+        downlink: Link | None = None,
+        *,
+        is_far: bool,
     ) -> None:
         """`scratch` can be shared: nothing is left in it while another task runs."""
         self.endpoint = endpoint
         self._stream = stream
         self._scratch = scratch
+        self._downlink = downlink
+        self._piece_bytes = downlink.slice_bytes if downlink else PIECE_BYTES
         self._is_far = is_far
         self._is_used = False
         self._is_in_head = True
@@ -124,17 +133,21 @@ class PeerStream(httpcore.AsyncNetworkStream):
         piece, self._ahead = self._ahead, b""
         if not piece:
             piece = await self._receive_body()
+            if self._downlink is not None:  # while we wait here, TCP holds the peer back
+                await self._downlink.take(self.endpoint.ip, len(piece))
         self._remaining -= len(piece)
         return piece
 
     async def _receive_body(self) -> bytes:
         """Time in which nobody waits here is not held against the peer."""
         is_warm = self._received >= _WARM_BYTES and not self._is_far
-        worth_waking = min(self._remaining, _WORTH_WAKING_BYTES) if is_warm else 1
+        worth_waking = (
+            min(self._remaining, self._piece_bytes, _WORTH_WAKING_BYTES) if is_warm else 1
+        )
         started = trio.current_time()
         try:
             with trio.fail_after(_SILENCE_SECONDS):
-                piece = await self._receive(min(self._remaining, PIECE_BYTES), worth_waking)
+                piece = await self._receive(min(self._remaining, self._piece_bytes), worth_waking)
             self._judge(len(piece), trio.current_time() - started)
         except trio.TooSlowError as error:
             raise PeerSilentError(
