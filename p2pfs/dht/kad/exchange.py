@@ -97,15 +97,20 @@ async def accept(server: Server, records: Sequence[tuple[Subject, bytes]], sourc
 
 async def _place(server: Server, subject: Subject, make: Callable[[], bytes | None]) -> Placement:
     """`make` is asked after the lookup, which may have taught this node its own addresses."""
-    lookup = await server.lookup(subject.key)
+    copies = subject.rules.copies
+    targets = server.regions.closest(subject.key, copies, server.now())
+    if not targets:
+        targets = (await server.lookup(subject.key)).closest(copies)
     value = make()
     if value is None:
         return Placement(subject, b"", 0, ())
-    targets = lookup.closest(subject.rules.copies)
     _keep_own(server, subject, value, targets)
     outcomes = await asyncio.gather(
         *(_store(server, contact, subject, value) for contact in targets)
     )
+    for contact, outcome in zip(targets, outcomes, strict=True):
+        if outcome is None:
+            server.regions.forget(contact)
     copies = sum(outcome in _HELD for outcome in outcomes)
     busy = (each for each, outcome in zip(targets, outcomes, strict=True) if outcome is _BUSY)
     return Placement(subject, value, copies, tuple(busy))

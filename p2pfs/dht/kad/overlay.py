@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import logging
 import os
+import time
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar
@@ -225,12 +226,13 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
     fetch_page: FetchPage,
     post_records: PostRecords,
     peers: Sequence[Endpoint] = (),
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[KadOverlay]:
     """Join over bound UDP sockets, one for each listen address, and close them at the end.
 
     Returns at once: joining goes on by itself, and operations wait for its first attempt.
     """
-    settings = Settings(identity, network, neighbourhood, https_port, store, tuple(peers))
+    settings = Settings(identity, network, neighbourhood, https_port, store, tuple(peers), clock)
     server = Server(settings, os.urandom(_SECRET_BYTES))
     async with open_island() as island:
         membership, living = await island.run(partial(_begin, server, sockets))

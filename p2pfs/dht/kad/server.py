@@ -26,6 +26,7 @@ from p2pfs.dht.kad.lookup import Lookup
 from p2pfs.dht.kad.observed import Observed
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.protocol import Protocol
+from p2pfs.dht.kad.regions import Regions
 from p2pfs.dht.kad.sockets import Sockets
 from p2pfs.dht.kad.stores import Spread, StoreDesk
 from p2pfs.dht.kad.table import K, Table
@@ -86,6 +87,7 @@ class Server(KademliaServer):
         self.acquaintances = Acquaintances()
         self.sockets = Sockets()
         self.spread = Spread()
+        self.regions = Regions()
         self.desk = StoreDesk(
             own_id,
             settings.network,
@@ -152,6 +154,7 @@ class Server(KademliaServer):
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
         self.spread.found(key, lookup.closest())
+        self.regions.found(key, lookup.closest(), self.now())
         return lookup
 
     async def verify(self, address: Endpoint) -> bool:
