@@ -1,0 +1,45 @@
+"""Many whole nodes without mounts in one process: `python -m tests.e2e.crowd FOLDER COUNT PEER`.
+
+Each has a home, a port, a key and a share folder of its own; forty processes would be forty
+interpreters on two cores.  Ends when its standard input does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import trio
+
+from p2pfs import node
+from p2pfs.addresses import parse_host_port
+from p2pfs.peers.reach import listen
+from p2pfs.settings import Settings, places
+from tools.testbed import NETWORK
+
+
+async def run(folder: Path, count: int, peer: str) -> None:
+    with ExitStack() as listening:
+        async with trio.open_nursery() as nursery:
+            for number in range(count):
+                home = folder / f"{number:02d}"
+                settings = Settings(
+                    places({"P2PFS_HOME": str(home)}),
+                    home / "share",
+                    listen=(parse_host_port("127.0.0.1:0"),),
+                    peers=(peer,),
+                    network=NETWORK,
+                )
+                home.mkdir(parents=True, exist_ok=True)
+                bound = listening.enter_context(closing(listen(settings.listen, next_free=False)))
+                usable = trio.Event()
+                nursery.start_soon(node._serve, settings, bound, None, usable.set)
+                await usable.wait()
+            await trio.to_thread.run_sync(os.read, 0, 1, abandon_on_cancel=True)
+            nursery.cancel_scope.cancel()
+
+
+if __name__ == "__main__":
+    trio.run(run, Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
