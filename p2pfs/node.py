@@ -30,6 +30,7 @@ from p2pfs.fs.assembly import build_operations
 from p2pfs.fs.mount import open_mount
 from p2pfs.identity import OwnKey, create_identity, load_identity
 from p2pfs.library.announcing import Announcing
+from p2pfs.library.folders import Folders
 from p2pfs.library.ingest import Ingest
 from p2pfs.library.listednames import ListedNames
 from p2pfs.library.metas import Metas
@@ -48,6 +49,7 @@ from p2pfs.settings import DEFAULT_LISTEN, Settings
 from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.dags import Dags
+from p2pfs.store.folders import SharedFolders
 from p2pfs.store.objects import open_objects
 from p2pfs.store.pins import Pins
 from p2pfs.store.provided import Provided
@@ -148,7 +150,9 @@ async def _serve(
             own_files = OwnFiles(shares, own)
             own_files.load()
             told = _Told(own_files)
-            ingest = Ingest(shares, told.changed)
+            providing = Providing(overlay, Provided(catalog), lambda: parts.own_addresses())
+            folders = Folders(shares.folder, SharedFolders(catalog), providing)
+            ingest = Ingest(shares, told.changed, touched=folders.changed)
             seeds = seeded(settings.seed, Pins(catalog).is_pinned)
             blocks = Blocks(dags, shares, objects, seeds, ingest.changed)
             reading = Reading(objects, dags, shares, client, overlay, own, nursery)
@@ -165,15 +169,15 @@ async def _serve(
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_json(parts.snapshot()),
             }
-            providing = Providing(overlay, Provided(catalog), parts.own_addresses)
             nursery.start_soon(ingest.run)
+            nursery.start_soon(folders.run, ingest.scanned)
             nursery.start_soon(providing.run)
             endpoints = {
                 **running_endpoints(parts.snapshot, stopped.set),
                 **search_endpoints(searches),
             }
             nursery.start_soon(_control, settings, Control(endpoints))
-            operations = build_operations(reading, searches, shares, ingest, own, pages)
+            operations = build_operations(reading, searches, shares, ingest, folders, own, pages)
             async with _mounted(place, operations, parts, stopped):
                 ready()
                 nursery.start_soon(_join, identity, parts, overlay, blocks, metas, told)

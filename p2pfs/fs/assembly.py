@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from p2pfs.identity import OwnKey
+    from p2pfs.library.folders import Folders
     from p2pfs.library.ingest import Ingest
     from p2pfs.library.reading import Reading
     from p2pfs.library.searching import Searches
@@ -27,6 +28,7 @@ def build_operations(
     searches: Searches,
     shares: Shares,
     ingest: Ingest,
+    folders: Folders,
     own: OwnKey,
     pages: Mapping[str, Callable[[], bytes]],
 ) -> Operations:
@@ -37,5 +39,5 @@ def build_operations(
     tree = Tree()
     share = WritableFolder(open_folder(shares.folder), tree, ingest)
     views = Views(tree, reading, searches, pages, time.time())
-    xattrs = ExtendedAttributes(reading, share, shares, ingest, own)
+    xattrs = ExtendedAttributes(reading, share, shares, ingest, folders, own)
     return Operations(tree, views, share, xattrs)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from p2pfs.fs.share import WritableFolder
     from p2pfs.identity import OwnKey
+    from p2pfs.library.folders import Folders
     from p2pfs.library.ingest import Ingest
     from p2pfs.library.reading import Reading
     from p2pfs.store.shares import Share, Shares
@@ -45,12 +46,14 @@ class ExtendedAttributes:
         folder: WritableFolder,
         shares: Shares,
         ingest: Ingest,
+        folders: Folders,
         own: OwnKey,
     ) -> None:
         self._reading = reading
         self._folder = folder
         self._shares = shares
         self._ingest = ingest
+        self._folders = folders
         self._own = own
 
     async def get(self, node: Node, name: bytes) -> bytes:
@@ -120,6 +123,8 @@ class ExtendedAttributes:
     async def _published(self, node: Node) -> dict[bytes, bytes]:
         """What p2pfs says of a file in `share/`; of what is published only while it is that."""
         path, found = self._folder.path(node), await self._folder.stat(node)
+        if path and stat.S_ISDIR(found.st_mode):
+            return self._of_folder(path)
         if path is None or not stat.S_ISREG(found.st_mode):
             return {}
         state, reason = self._ingest.state(path)
@@ -130,6 +135,14 @@ class ExtendedAttributes:
         share = self._shares.get(path)
         if share is not None and share.is_of(found):
             said |= self._of_row(share)
+        return {name: value.encode() for name, value in said.items()}
+
+    def _of_folder(self, path: bytes) -> dict[bytes, bytes]:
+        state, reason = self._folders.state(path)
+        cid = self._folders.cid(path)
+        said = {_OURS + b"state": f"{state}: {reason}" if reason else str(state)}
+        if cid is not None:
+            said[_OURS + b"cid"] = str(cid)
         return {name: value.encode() for name, value in said.items()}
 
     def _of_row(self, share: Share) -> dict[bytes, str]:

@@ -56,6 +56,54 @@ def scan_folder(folder: Path, below: bytes, known: Mapping[bytes, Stamp]) -> Sca
     return scan
 
 
+@dataclass(slots=True)
+class FolderEntries:
+    """What of a directory is published, by name; or why it is not published itself."""
+
+    files: dict[bytes, Stamp] = field(default_factory=dict)
+    folders: list[bytes] = field(default_factory=list)
+    excluded: str = ""
+
+
+def list_folder(folder: Path, path: bytes) -> FolderEntries | None:
+    """What a directory below the share folder holds itself; None if there is none."""
+    found = look_at(folder, path)
+    if found is None or not stat.S_ISDIR(found.st_mode):
+        return None
+    ignores = _ignores_above(folder, path + b"/-")
+    above = {at: patterns for at, patterns in ignores.items() if at != path}
+    listed = FolderEntries(excluded=_folder_exclusion(path, above) or "")
+    for entry in () if listed.excluded else _entries(folder, path):
+        below = path + b"/" + entry.name
+        if _is_folder(entry):
+            if _folder_exclusion(below, ignores) is None:
+                listed.folders.append(entry.name)
+        elif exclusion(below, ignores) is None:
+            status = look_at(folder, below)
+            if status is not None and stat.S_ISREG(status.st_mode):
+                listed.files[entry.name] = stamp_of(status)
+    return listed
+
+
+def list_folders(folder: Path) -> dict[bytes, Stamp]:
+    """All directories below the share folder but hidden ones.
+
+    A stamp is another after any entry came or went.
+    """
+    found = {}
+    waiting = [b""]
+    while waiting:
+        above = waiting.pop()
+        for entry in _entries(folder, above):
+            if _is_folder(entry) and not entry.name.startswith(b"."):
+                path = above + b"/" + entry.name if above else entry.name
+                status = look_at(folder, path)
+                if status is not None and path.count(b"/") < _MAX_DEPTH:
+                    found[path] = stamp_of(status)
+                    waiting.append(path)
+    return found
+
+
 def look_at(folder: Path, path: bytes) -> os.stat_result | None:
     """What is at a path, a link itself and not what it points to; None if there is nothing."""
     try:
@@ -94,6 +142,11 @@ def _walk(
                     waiting.append(path)
             elif exclusion(path, ignores) is None:
                 yield path, entry
+
+
+def _folder_exclusion(path: bytes, ignores: Ignores) -> str | None:
+    """As for a file in it: only files are temporary by their names."""
+    return exclusion(path + b"/-", ignores)
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

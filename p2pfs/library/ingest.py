@@ -49,7 +49,8 @@ _RETRY_SECONDS = 60.0
 class Ingest:
     """Its hints are sync and cheap, for `fs` calls them at every write.
 
-    `changed` is told of each CID whose files are others now.  Paths are relative to the folder.
+    `changed` is told of each CID whose files are others now, `touched` of each path that is or
+    will be another.  Paths are relative to the folder.
     """
 
     def __init__(
@@ -58,11 +59,13 @@ class Ingest:
         changed: Callable[[Cid], None],
         still_seconds: float = STILL_SECONDS,
         clock: Callable[[], float] = time.time,
+        touched: Callable[[bytes], None] = lambda _: None,
     ) -> None:
         self._shares = shares
         self._folder = shares.folder
         self._tell = changed
         self._clock = clock
+        self._touched = touched
         self._hints: Agenda[bytes] = Agenda()
         self._writers: Counter[bytes] = Counter()
         self._hashing = UnderWay(self._look_at_ready)
@@ -208,6 +211,7 @@ class Ingest:
 
     async def _withdraw(self, share: Share) -> None:
         await self._shares.remove(share.path)
+        self._touched(share.path)
         self._known.forget(share.path)
         self._announce(share.cid)
 
@@ -221,6 +225,8 @@ class Ingest:
             return False
         replaced = self._shares.get(path)
         moved = await self._shares.rename(old, path)
+        self._touched(old)
+        self._touched(path)
         self._known.forget(old)
         self._settle(old)
         self._settle(path)
@@ -297,6 +303,7 @@ class Ingest:
         self._stillness.hashed(share.path, share.hash_seconds)
         self._known.remember(share)
         self._settle(share.path)
+        self._touched(share.path)
         self._announce(share.cid)
         if before is not None and before.cid != share.cid:
             self._announce(before.cid)
@@ -311,6 +318,7 @@ class Ingest:
     def _disturb(self, path: bytes) -> None:
         """What was being hashed at or below a path is no more what it was."""
         self._hashing.stop(path)
+        self._touched(path)
         self._hints.look_after(path, self._stillness.still_seconds)
 
     def _announce(self, cid: Cid | None) -> None:

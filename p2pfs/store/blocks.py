@@ -230,7 +230,8 @@ class Blocks:
             raise changed or NotFoundError(f"{root} is not here")
 
     def _is_given(self, root: Cid) -> bool:
-        return self._dags.is_fetched(root) and self._seeds(root)
+        fetched = self._dags.is_fetched(root) and self._seeds(root)
+        return fetched or self._dags.is_shared_folder(root)
 
     def _read_share(self, share: Share, spans: list[Span]) -> None:
         file = ShareFile(share, self._shares.open_share(share))

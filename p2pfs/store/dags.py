@@ -110,6 +110,13 @@ class Dags:
         row = self._catalog.row("SELECT fetched FROM roots WHERE cid = ?", root_key(root))
         return row is not None and bool(row[0])
 
+    def is_shared_folder(self, root: Cid) -> bool:
+        """Whether this is a directory of the share folder as it is now."""
+        row = self._catalog.row(
+            "SELECT 1 FROM folders JOIN roots ON id = root WHERE cid = ? LIMIT 1", root_key(root)
+        )
+        return row is not None
+
     async def keep_fetched(self, root: Cid, nodes: Sequence[tuple[Cid, bytes]]) -> None:
         """Keep dag-pb blocks of a fetched content, a file or a directory.
 
@@ -197,10 +204,11 @@ def keep_chunks(
 
 
 def forget_unused(connection: sqlite3.Connection, root: int) -> None:
-    """Drop a root with its nodes and chunks, unless a share or fetched content needs it."""
+    """Drop a root with its nodes and chunks, unless a share, a folder or a fetch needs it."""
     connection.execute(
         "DELETE FROM roots WHERE id = ? AND NOT fetched"
-        " AND NOT EXISTS (SELECT 1 FROM shares WHERE root = id)",
+        " AND NOT EXISTS (SELECT 1 FROM shares WHERE root = id)"
+        " AND NOT EXISTS (SELECT 1 FROM folders WHERE root = id)",
         (root,),
     )
 

@@ -65,6 +65,7 @@ def operations_of(library: FakeLibrary) -> Operations:
         library.searches,  # type: ignore[arg-type]
         library.shares,  # type: ignore[arg-type]
         library.ingest,  # type: ignore[arg-type]
+        library.folders,  # type: ignore[arg-type]
         OWN,
         library.pages,
     )

@@ -163,6 +163,14 @@ class FakeSearches:
         return self.searched
 
 
+class FakeFolders:
+    def state(self, path: bytes) -> tuple[ShareState, str]:
+        return ShareState.WAITING, "until it has been still"
+
+    def cid(self, path: bytes) -> Cid | None:
+        return None
+
+
 @dataclass
 class FakeIngest:
     """Writes down what it is told."""
@@ -212,6 +220,7 @@ class FakeLibrary:
     folder: Path
     reading: FakeReading = field(default_factory=FakeReading)
     searches: FakeSearches = field(default_factory=FakeSearches)
+    folders: FakeFolders = field(default_factory=FakeFolders)
     ingest: FakeIngest = field(default_factory=FakeIngest)
     pages: dict[str, Callable[[], bytes]] = field(
         default_factory=lambda: {"status": lambda: b"fine\n", "status.json": lambda: b"{}\n"}
