@@ -154,7 +154,8 @@ class Server(KademliaServer):
                 task.cancel()
             await asyncio.gather(*following, return_exceptions=True)
         self.spread.found(key, lookup.closest())
-        self.regions.found(key, lookup.closest(), self.now())
+        if lookup.is_over:  # one that was cut short may have missed some
+            self.regions.found(key, lookup.closest(), self.now())
         return lookup
 
     async def verify(self, address: Endpoint) -> bool:
