@@ -27,6 +27,7 @@ from p2pfs.store.holes import blocks_of
 from p2pfs.store.object import Object
 from p2pfs.store.pins import Pins
 from p2pfs.store.room import NO_LIMITS, Room
+from p2pfs.store.sweeping import sweep
 from p2pfs.store.usage import Usage
 
 if TYPE_CHECKING:
@@ -126,12 +127,19 @@ class Objects:
         """What the cache takes of its disk."""
         return self.usage.total
 
-    def load(self) -> None:
-        """Take up the account of the last run."""
-        for cid, size, present in self._catalog.rows(
-            "SELECT cid, size, present FROM objects JOIN roots ON id = root ORDER BY used"
-        ):
-            self.usage.set(stored_cid(cid), blocks_of(decoded(present, size)))
+    async def load(self) -> None:
+        """Take up the account of the last run, and make the folder agree with it."""
+        accounts = {
+            stored_cid(cid): decoded(present, size)
+            for cid, size, present in self._catalog.rows(
+                "SELECT cid, size, present FROM objects JOIN roots ON id = root ORDER BY used"
+            )
+        }
+        files = {self.path(cid): present for cid, present in accounts.items()}
+        _, missing = await trio.to_thread.run_sync(sweep, self._folder / "objects", files)
+        for cid, present in accounts.items():
+            if self.path(cid) not in missing:
+                self.usage.set(cid, blocks_of(present))
 
     def opened(self) -> Iterator[Object]:
         """The fetched contents that somebody has open, or that wait to be saved."""
@@ -284,7 +292,7 @@ async def open_objects(
     """The objects below a cache folder, their account saved every few seconds and at the end."""
     os.makedirs(folder, mode=0o700, exist_ok=True)
     objects = Objects(folder, catalog, dags, shares, limits)
-    objects.load()
+    await objects.load()
     async with open_nursery() as nursery:
         nursery.start_soon(objects.save_repeatedly)
         nursery.start_soon(objects.room.keep)
