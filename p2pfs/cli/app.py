@@ -1,6 +1,7 @@
 """The table of commands, and how a failure ends a process.
 
-A command's module is imported when it runs, so that `--help` is quick.
+A command's module is imported when it runs or is asked for its help, and imports none of trio,
+httpx, pyfuse3 and kademlia before it runs: `--help` is quick.
 """
 
 from __future__ import annotations
@@ -9,11 +10,15 @@ import os
 import signal
 import sys
 
-from cyclopts import App, CycloptsError
+from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from p2pfs import __version__
 from p2pfs.errors import P2pfsError, UsageError
 from p2pfs.text import printable
+
+_MOUNTING = Group.create_ordered("The network as a folder")
+_FINDING = Group.create_ordered("Finding and reading")
+_HERE = Group.create_ordered("This node")
 
 app = App(
     name="p2pfs",
@@ -21,36 +26,84 @@ app = App(
     help_epilogue="Start with `p2pfs mount ~/p2p`, then read ~/p2p/README.txt.",
     version=__version__,
     help_format="plaintext",
+    default_parameter=Parameter(negative=(), show_default=False),
 )
-app.command(
-    "p2pfs.cli.mount:mount", name="mount", help="Join the network and mount it on a folder."
+
+
+def _add(where: str, does: str, group: Group, *examples: str) -> None:
+    """Add the command `where` (MODULE:NAME below `cli`); the list shows `does`, its first line."""
+    app.command(
+        f"p2pfs.cli.{where}",
+        name=where.partition(":")[2],
+        help=does,
+        group=group,
+        help_epilogue="\n  ".join(("Examples:", *examples)) if examples else "",
+    )
+
+
+_add(
+    "mount:mount",
+    "Join the network and mount it on a folder.",
+    _MOUNTING,
+    "p2pfs mount ~/p2p",
+    "p2pfs mount ~/p2p --peer 192.0.2.7:7117 --share /srv/music",
+    "p2pfs mount ~/p2p --cache-size 20G --limit-up 2M",
 )
-app.command(
-    "p2pfs.cli.mount:node", name="node", help="Join the network without a mount, in the foreground."
+_add(
+    "mount:node",
+    "Join the network without a mount, in the foreground.",
+    _MOUNTING,
+    "p2pfs node --share /srv/music --listen 0.0.0.0:7117",
 )
-app.command("p2pfs.cli.umount:umount", name="umount", help="Unmount and end the node.")
-app.command("p2pfs.cli.status:status", name="status", help="Show what the running node does.")
-app.command(
-    "p2pfs.cli.search:search", name="search", help="Find files by the words of their names."
+_add("umount:umount", "Unmount and end the node.", _MOUNTING, "p2pfs umount ~/p2p")
+_add("status:status", "Show what the running node does.", _HERE, "p2pfs status --json")
+_add(
+    "search:search",
+    "Find files by the words of their names.\n\n"
+    "A terminal gets a table; a pipe a line each: content id, bytes, nodes that have it, name, "
+    "with tabs between. Read one as by-hash/CONTENT-ID in the mount. Exits 3 if there is none.",
+    _FINDING,
+    "p2pfs search blue night",
+    "p2pfs search night --tag artist:pearl-jam",
 )
-app.command(
-    "p2pfs.cli.cid:cid", name="cid", help="Print a file's content id; nothing is published."
+_add(
+    "cid:cid",
+    "Print a file's content id; nothing is published.",
+    _FINDING,
+    "p2pfs cid song.mp3",
+    "p2pfs cid - < song.mp3",
 )
-app.command("p2pfs.cli.version:version", name="version", help="Print the version.")
+_add("version:version", "Print the version.", _HERE)
 
 
 def main(arguments: list[str] | None = None) -> None:
-    """Run a command and exit with its code (`docs/ARCHITECTURE.md` lists them)."""
+    """Run a command and exit with its code; `docs/reference/exit-codes.md` lists them."""
     try:
-        app(arguments, exit_on_error=False, print_error=True, result_action="return_value")
+        app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
-    except CycloptsError:
-        sys.exit(UsageError.exit_code)  # cyclopts has said what is wrong
+    except CycloptsError as error:
+        _fail(UsageError(_said(error)))
     except P2pfsError as error:
-        print(f"p2pfs: {printable(str(error))}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        _fail(error)
     except BrokenPipeError:  # `p2pfs status | head`: whoever read has enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
+    except OSError as error:  # a full disk behind `> file`, an unreadable folder: not our mistake
+        named = f"{error.filename}: " if error.filename else ""
+        _fail(P2pfsError(f"{named}{error.strerror or error}"))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _fail(error: P2pfsError) -> None:
+    print(f"p2pfs: {printable(str(error))}", file=sys.stderr)
+    sys.exit(error.exit_code)
+
+
+def _said(error: CycloptsError) -> str:
+    """What is wrong with a command line, and which help to ask."""
+    said = str(error).partition(" Available commands: ")[0]  # `--help` lists them better
+    if isinstance(error, UnusedCliTokensError):
+        said = f"Nothing is known of {' '.join(error.unused_tokens or ())!r} here."
+    command = " ".join(("p2pfs", *(error.command_chain or ())))
+    return f"{said} See `{command} --help`."

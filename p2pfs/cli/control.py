@@ -1,4 +1,7 @@
-"""Talking to the running node over its control socket; not a command."""
+"""Talking to the running node over its control socket; not a command.
+
+httpx and trio are imported when a question is asked: commands import this for their help too.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,6 @@ import ssl
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, TypeVar
 
-import httpx
 import msgspec
 
 from p2pfs.control.calls import PREFIX, Failed, Nothing, Told
@@ -18,6 +20,8 @@ from p2pfs.status import Status
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    import httpx
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -75,6 +79,8 @@ def _answered(failed: Failed) -> AnsweredError:
 
 @contextmanager
 def _domain_errors() -> Iterator[None]:
+    import httpx
+
     try:
         yield
     except httpx.TimeoutException as error:
@@ -89,6 +95,8 @@ def _domain_errors() -> Iterator[None]:
 
 @contextmanager
 def _client(socket_path: Path, seconds: float | None) -> Iterator[httpx.Client]:
+    import httpx
+
     # A socket's path may be at most 107 bytes long, a home's any: so by its folder's descriptor.
     try:
         folder = os.open(socket_path.parent, os.O_PATH | os.O_DIRECTORY)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
 from p2pfs.cli.control import ask
 from p2pfs.cli.printing import write_json, write_table
-from p2pfs.control.found import Found, FoundFile, Sought
 from p2pfs.errors import NotFoundError, UsageError
 from p2pfs.text import Column, human_bytes
+
+if TYPE_CHECKING:
+    from p2pfs.control.found import FoundFile
 
 # The node lets the network answer for 5 s, and 10,000 files take it a moment to tell.
 _SEARCH_SECONDS = 15
@@ -24,13 +26,10 @@ _COLUMNS: list[Column[FoundFile]] = [
 
 def search(
     *words: Annotated[str, Parameter(allow_leading_hyphen=False)],
-    tag: Annotated[tuple[str, ...], Parameter(negative=())] = (),
-    json: Annotated[bool, Parameter(negative=())] = False,
+    tag: tuple[str, ...] = (),
+    json: bool = False,
 ) -> None:
     """Find files whose name or title holds all the words.
-
-    A terminal gets a table; a pipe a line each: content id, bytes, nodes that have it, name,
-    with tabs between. Read one as by-hash/CONTENT-ID in the mount. Exits 3 if there is none.
 
     Parameters
     ----------
@@ -41,6 +40,8 @@ def search(
     json
         Print JSON instead, for scripts.
     """
+    from p2pfs.control.found import Found, Sought  # late: trio comes with it
+
     if not words and not tag:
         raise UsageError("search for what? Give a word, or --tag and a tag")
     found = ask("search", Sought(_text(words), _text(tag)), Found, _SEARCH_SECONDS)

@@ -1,16 +1,13 @@
 """`p2pfs status`."""
 
 import sys
-from typing import Annotated
-
-from cyclopts import Parameter
 
 from p2pfs.cli.control import running_status
 from p2pfs.cli.printing import paint_for, write_json
 from p2pfs.status import render_status
 
 
-def status(*, json: Annotated[bool, Parameter(negative=())] = False) -> None:
+def status(*, json: bool = False) -> None:
     """Show what the running node does.
 
     Parameters
