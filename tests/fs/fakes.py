@@ -159,6 +159,9 @@ class FakeSearches:
         text = search_text(tag.split("+"))
         self.searched = [text, *(other for other in self.searched if other != text)]
 
+    def note_tag(self, tag: str) -> None:
+        """What was looked up shows in `known_tags` of the real one; tests here list fixed tags."""
+
     def recent_searches(self) -> list[str]:
         return self.searched
 
