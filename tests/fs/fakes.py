@@ -133,6 +133,7 @@ class FakeSearches:
     """Knows `files` by tags; `later` come in with the next refresh."""
 
     files: dict[str, dict[str, ListedFile]] = field(default_factory=dict)
+    max_entries: int = 10_000
     later: dict[str, dict[str, ListedFile]] = field(default_factory=dict)
     hangs: bool = False
     waiting: int = 0
