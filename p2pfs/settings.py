@@ -6,41 +6,32 @@ Nothing here touches the network or creates a file.
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from dataclasses import dataclass, fields
-from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
+from p2pfs import settingvalues
 from p2pfs.addresses import Endpoint, parse_host_port
 from p2pfs.errors import MalformedError, UsageError
 from p2pfs.network import DEFAULT_NAME, Network, public_network
+from p2pfs.settingvalues import DEFAULT_PORT, Parse, several, size_text
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
+    from ipaddress import IPv4Network, IPv6Network
 
-DEFAULT_PORT = 7117
+    from p2pfs.settingvalues import Seed
+
 DEFAULT_LISTEN = (Endpoint("::", DEFAULT_PORT), Endpoint("0.0.0.0", DEFAULT_PORT))  # noqa: S104 a server
-# More zero bits than this is hours of grinding: a slip of the keyboard.
-_MAX_PUZZLE_BITS = 32
-# A name is hashed, never stored by others; what is longer, or cannot be printed, is a mistake.
-_MAX_NETWORK_NAME = 255
-# RFC 1123, section 2.1; whether it exists is found out when the node looks for it.
-_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 DEFAULT_MIN_FREE = 1 << 30  # what a machine needs to log, update and print
 DEFAULT_MAX_ENTRIES = 10_000  # what `ls` and file managers still cope with
-_MOST_MAX_ENTRIES = 100_000  # a listing is in memory, at about 3 KB an entry
-Seed = Literal["all", "pinned", "none"]
-# Binary units, as `du`, `df` and `rclone` count; "20G" is 20 GiB.
-_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
-_MIN_RATE = 16 << 10  # a chunk in 16 s: slower, and peers give up on this node
 _PREFIX = "P2PFS_"
 _HOME = "P2PFS_HOME"
 _APP = "p2pfs"
+_SIZES = {"cache_size", "min_free", "limit_up", "limit_down"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +43,11 @@ class Places:
     cache: Path
     state: Path
     runtime: Path
+
+    @property
+    def config_file(self) -> Path:
+        """What the user writes settings into."""
+        return self.config / "config.toml"
 
     @property
     def identity(self) -> Path:
@@ -123,28 +119,152 @@ def places(environ: Mapping[str, str]) -> Places:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """How a setting is read, and what help, `p2pfs config` and the reference say of it."""
+
+    parse: Parse
+    form: str
+    """What stands for a value in a usage line."""
+    says: str
+    default: str
+    example: str
+    """As it is written in config.toml."""
+
+
+SETTINGS: dict[str, Setting] = {
+    "listen": Setting(
+        several(parse_host_port),
+        "HOST:PORT",
+        "Where to listen, UDP and TCP; several addresses share one port, and port 0 picks one.",
+        f"all addresses, port {DEFAULT_PORT} or the next free",
+        '["0.0.0.0:7117"]',
+    ),
+    "peers": Setting(
+        several(settingvalues.peer),
+        "HOST:PORT",
+        f"Nodes that are in the network already, to join by; without a port it is {DEFAULT_PORT}.",
+        "none",
+        '["node.example.org", "192.0.2.7:7117"]',
+    ),
+    "network": Setting(
+        settingvalues.network_name,
+        "NAME",
+        "Which network to join.",
+        DEFAULT_NAME,
+        '"family"',
+    ),
+    "puzzle_bits": Setting(
+        settingvalues.puzzle_bits,
+        "BITS",
+        "How much work a key costs in a network of your own; the same on all its nodes.",
+        f"16 in the network {DEFAULT_NAME}, else 0",
+        "8",
+    ),
+    "lan": Setting(
+        several(settingvalues.prefix),
+        "NETWORK",
+        "Private networks whose addresses count although this machine is not in them.",
+        "none",
+        '["192.168.0.0/16"]',
+    ),
+    "share": Setting(
+        settingvalues.folder,
+        "FOLDER",
+        "The folder behind share/: all that lies in it is published.",
+        "share in the data folder",
+        '"/srv/music"',
+    ),
+    "cache_size": Setting(
+        settingvalues.size,
+        "SIZE",
+        "How much of what was fetched is kept.",
+        "a tenth of the disk",
+        '"20G"',
+    ),
+    "min_free": Setting(
+        settingvalues.size,
+        "SIZE",
+        "How much of its disk the cache leaves free.",
+        size_text(DEFAULT_MIN_FREE),
+        '"5G"',
+    ),
+    "seed": Setting(
+        settingvalues.seed,
+        "WHICH",
+        "Which of the fetched content others may have from this node.",
+        "all",
+        '"pinned"',
+    ),
+    "limit_up": Setting(
+        settingvalues.rate,
+        "RATE",
+        "Bytes a second sent to all peers together; 0 is no limit.",
+        "no limit",
+        '"2M"',
+    ),
+    "limit_down": Setting(
+        settingvalues.rate,
+        "RATE",
+        "Bytes a second fetched from all peers together; 0 is no limit.",
+        "no limit",
+        '"10M"',
+    ),
+    "max_entries": Setting(
+        settingvalues.max_entries,
+        "COUNT",
+        "How many files a listing holds at most.",
+        f"{DEFAULT_MAX_ENTRIES}",
+        "2000",
+    ),
+}
+assert set(SETTINGS) == {f.name for f in fields(Settings)} - {"places"}  # noqa: S101 each can be set
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Settings, and for each that was set, where; what is not among `sources` is the default."""
+
+    settings: Settings
+    sources: Mapping[str, str]
+
+    def text(self, name: str) -> str | list[str] | None:
+        """A setting's value as config.toml would have it; None where the default is no value."""
+        value = getattr(self.settings, name)
+        if isinstance(value, tuple):
+            return list(map(str, value))
+        if value is None:
+            return None
+        return size_text(value) if name in _SIZES else str(value)
+
+
 def load_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Settings:
     """The settings out of flags (None: not given), environment and config.toml, in that order.
 
     Raises UsageError naming the setting, where it was set, and what it may be.
     """
+    return choose_settings(flags, environ).settings
+
+
+def choose_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.environ) -> Chosen:
+    """As `load_settings`, with where each comes from."""
     where = places(environ)
-    file = where.config / "config.toml"
-    chosen: dict[str, Any] = {"places": where, "share": where.data / "share"}
-    sources = (
-        (str(file), _from_file(file)),
+    values: dict[str, Any] = {"places": where, "share": where.data / "share"}
+    sources: dict[str, str] = {}
+    for source, given in (
+        (str(where.config_file), _from_file(where.config_file)),
         ("the environment", _from_environment(environ)),
         ("the command line", flags),
-    )
-    for source, values in sources:
-        for name, value in values.items():
+    ):
+        for name, value in given.items():
             if value is None:
                 continue
             try:
-                chosen[name] = _PARSERS[name](value)
+                values[name] = SETTINGS[name].parse(value)
             except (MalformedError, ValueError) as error:
                 raise UsageError(f"{name} in {source}: {error}") from error
-    return Settings(**chosen)
+            sources[name] = source
+    return Chosen(Settings(**values), sources)
 
 
 def _from_file(file: Path) -> Mapping[str, Any]:
@@ -169,108 +289,7 @@ def _from_environment(environ: Mapping[str, str]) -> Mapping[str, str]:
 
 
 def _refuse_unknown(values: Mapping[str, Any], source: str) -> None:
-    unknown = sorted(set(values) - set(_PARSERS))
+    unknown = sorted(set(values) - set(SETTINGS))
     if unknown:
-        known = ", ".join(_PARSERS)
+        known = ", ".join(SETTINGS)
         raise UsageError(f"{source}: unknown setting {unknown[0]!r}; there are: {known}")
-
-
-def _several(parse: Callable[[str], Any]) -> Callable[[Any], tuple[Any, ...]]:
-    def parse_all(value: object) -> tuple[Any, ...]:
-        parts = value.replace(",", " ").split() if isinstance(value, str) else value
-        if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
-            raise ValueError(f"a list of texts, not {value!r}")
-        return tuple(map(parse, parts))
-
-    return parse_all
-
-
-def _peer(value: str) -> str:
-    """HOST:PORT, HOST a literal IP or a name; without a port it is the default one."""
-    try:
-        return str(parse_host_port(value))
-    except MalformedError as error:
-        host, _, port = value.partition(":")
-        if "[" in value or not _HOST_NAME.fullmatch(host) or (port and not port.isdigit()):
-            raise ValueError(f"HOST or HOST:PORT, not {value!r}") from error
-        return f"{host}:{port or DEFAULT_PORT}"
-
-
-def _folder(value: object) -> Path:
-    if not isinstance(value, str | Path) or not str(value):
-        raise ValueError(f"the path of a folder, not {value!r}")
-    return Path(value).expanduser().absolute()
-
-
-def _network_name(value: object) -> str:
-    if not isinstance(value, str) or not value.isprintable() or not value:
-        raise ValueError(f"a network's name is printable text, not {value!r}")
-    if len(value.encode()) > _MAX_NETWORK_NAME:
-        raise ValueError(f"a network's name has at most {_MAX_NETWORK_NAME} bytes")
-    return value
-
-
-def _puzzle_bits(value: object) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not text.isascii() or not text.isdigit():
-        raise ValueError(f"a number of bits, not {value!r}")
-    if not 0 <= int(text) <= _MAX_PUZZLE_BITS:
-        raise ValueError(f"between 0 and {_MAX_PUZZLE_BITS}, not {value!r}")
-    return int(text)
-
-
-def _prefix(value: str) -> IPv4Network | IPv6Network:
-    try:
-        return ip_network(value)
-    except ValueError as error:
-        raise ValueError(f"a network such as 192.168.0.0/24, not {value!r}") from error
-
-
-def _size(value: object) -> int:
-    """Bytes, as a number or with a unit: `500M`, `20G`, `1.5T`."""
-    found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
-    if found is None:
-        raise ValueError(f"a size such as 500M or 20G, not {value!r}")
-    return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))
-
-
-def _rate(value: object) -> int | None:
-    """Bytes a second, written as a size; 0 and `none` are no limit."""
-    if value == "none":
-        return None
-    rate = _size(value)
-    if 0 < rate < _MIN_RATE:
-        raise ValueError(f"at least {_MIN_RATE >> 10}K a second, or 0 for no limit, not {value!r}")
-    return rate or None
-
-
-def _seed(value: object) -> Seed:
-    if value not in get_args(Seed):
-        raise ValueError(f"one of {', '.join(get_args(Seed))}, not {value!r}")
-    return cast("Seed", value)
-
-
-def _max_entries(value: object) -> int:
-    text = str(value)
-    if isinstance(value, bool) or not text.isascii() or not text.isdigit():
-        raise ValueError(f"a number of files, not {value!r}")
-    if not 0 < int(text) <= _MOST_MAX_ENTRIES:
-        raise ValueError(f"between 1 and {_MOST_MAX_ENTRIES}, not {value!r}")
-    return int(text)
-
-
-_PARSERS: dict[str, Callable[[Any], Any]] = {
-    "share": _folder,
-    "listen": _several(parse_host_port),
-    "peers": _several(_peer),
-    "network": _network_name,
-    "puzzle_bits": _puzzle_bits,
-    "lan": _several(_prefix),
-    "cache_size": _size,
-    "min_free": _size,
-    "seed": _seed,
-    "limit_up": _rate,
-    "limit_down": _rate,
-    "max_entries": _max_entries,
-}
-assert set(_PARSERS) == {f.name for f in fields(Settings)} - {"places"}  # noqa: S101 each can be set

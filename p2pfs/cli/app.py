@@ -73,6 +73,14 @@ _add(
     "p2pfs cid song.mp3",
     "p2pfs cid - < song.mp3",
 )
+_add(
+    "config:config",
+    "Show every setting, its value, and where it comes from.",
+    _HERE,
+    "p2pfs config",
+    "p2pfs config share",
+    "p2pfs config --json",
+)
 _add("version:version", "Print the version.", _HERE)
 
 

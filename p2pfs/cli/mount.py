@@ -8,41 +8,49 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
-from cyclopts import Parameter
+from cyclopts import Group, Parameter
 
 from p2pfs.cli import daemon
-from p2pfs.settings import Settings, load_settings
+from p2pfs.settings import SETTINGS, Settings, load_settings
+from p2pfs.settingvalues import Seed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-_Repeated = Parameter(negative=(), show_default=False)
+def _flag(setting: str, group: Group, *names: str) -> Parameter:
+    """The flag of a setting, which says what the setting does."""
+    known = SETTINGS[setting]
+    text = f"{known.says} [default: {known.default}]"
+    return Parameter(name=names or None, help=text, metavar=known.form, group=group)
+
+
+_NETWORK = Group.create_ordered("Network")
+_CONTENT = Group.create_ordered("Content")
+_SPEED = Group.create_ordered("Speed")
 
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
 class NodeOptions:
-    """What both commands take."""
+    """What both commands take: a flag for each setting, checked as all settings are."""
 
-    listen: Annotated[list[str], _Repeated] = field(default_factory=list)
-    """HOST:PORT to listen on, UDP and TCP, any number of times; port 0 picks one
-    [default: all addresses, port 7117 or the next free]"""
-
-    peer: Annotated[list[str], _Repeated] = field(default_factory=list)
-    """HOST:PORT of a node that is in the network already, any number of times"""
-
-    network: str | None = None
-    """Which network to join, by name [default: p2pfs]"""
-
-    share: Path | None = None
-    """The folder behind share/ [default: in p2pfs's data folder]"""
+    listen: Annotated[list[str], _flag("listen", _NETWORK)] = field(default_factory=list)
+    peers: Annotated[list[str], _flag("peers", _NETWORK, "--peer")] = field(default_factory=list)
+    network: Annotated[str | None, _flag("network", _NETWORK)] = None
+    puzzle_bits: Annotated[str | None, _flag("puzzle_bits", _NETWORK)] = None
+    lan: Annotated[list[str], _flag("lan", _NETWORK)] = field(default_factory=list)
+    share: Annotated[Path | None, _flag("share", _CONTENT)] = None
+    cache_size: Annotated[str | None, _flag("cache_size", _CONTENT)] = None
+    min_free: Annotated[str | None, _flag("min_free", _CONTENT)] = None
+    seed: Annotated[Seed | None, _flag("seed", _CONTENT)] = None
+    max_entries: Annotated[str | None, _flag("max_entries", _CONTENT)] = None
+    limit_up: Annotated[str | None, _flag("limit_up", _SPEED)] = None
+    limit_down: Annotated[str | None, _flag("limit_down", _SPEED)] = None
 
     def settings(self) -> Settings:
         """These flags over environment and config.toml."""
-        given = asdict(self)
-        given["peers"] = given.pop("peer")
-        return load_settings({name: value for name, value in given.items() if value})
+        return load_settings({name: value for name, value in asdict(self).items() if value})
 
 
 def mount(
@@ -50,9 +58,7 @@ def mount(
     /,
     options: NodeOptions = NodeOptions(),
     *,
-    foreground: Annotated[
-        bool, Parameter(name=["--foreground", "-f"], negative=(), show_default=False)
-    ] = False,
+    foreground: Annotated[bool, Parameter(name=["--foreground", "-f"])] = False,
 ) -> None:
     """Join the network and mount it on DIRECTORY; return when it is usable.
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from p2pfs.content.cid import Cid
-    from p2pfs.settings import Seed
+    from p2pfs.settingvalues import Seed
 
 
 def seeded(seed: Seed, is_pinned: Callable[[Cid], bool]) -> Callable[[Cid], bool]:

@@ -1,0 +1,131 @@
+"""One value of a setting as a user writes it, from a file, the environment or a flag; and back.
+
+Each parser takes whatever TOML can hold, and raises ValueError or MalformedError that says what it
+may be.  Which settings there are, and where they come from, is for `settings`.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+from typing import Any, Literal, cast, get_args
+
+from p2pfs.addresses import parse_host_port
+from p2pfs.errors import MalformedError
+
+Parse = Callable[[Any], Any]
+Seed = Literal["all", "pinned", "none"]
+
+DEFAULT_PORT = 7117
+# More zero bits than this is hours of grinding: a slip of the keyboard.
+_MAX_PUZZLE_BITS = 32
+# A name is hashed, never stored by others; what is longer, or cannot be printed, is a mistake.
+_MAX_NETWORK_NAME = 255
+# RFC 1123, section 2.1; whether it exists is found out when the node looks for it.
+_HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_MOST_MAX_ENTRIES = 100_000  # a listing is in memory, at about 3 KB an entry
+# Binary units, as `du`, `df` and `rclone` count; "20G" is 20 GiB.
+_UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
+_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
+_MIN_RATE = 16 << 10  # a chunk in 16 s: slower, and peers give up on this node
+
+
+def several(parse: Callable[[str], Any]) -> Parse:
+    """A list, or a text with spaces or commas between."""
+
+    def parse_all(value: object) -> tuple[Any, ...]:
+        parts = value.replace(",", " ").split() if isinstance(value, str) else value
+        if not isinstance(parts, list | tuple) or not all(isinstance(p, str) for p in parts):
+            raise ValueError(f"a list of texts, not {value!r}")
+        return tuple(map(parse, parts))
+
+    return parse_all
+
+
+def peer(value: str) -> str:
+    """HOST:PORT, HOST a literal IP or a name; without a port it is the default one."""
+    try:
+        return str(parse_host_port(value))
+    except MalformedError as error:
+        host, _, port = value.partition(":")
+        if "[" in value or not _HOST_NAME.fullmatch(host) or (port and not port.isdigit()):
+            raise ValueError(f"HOST or HOST:PORT, not {value!r}") from error
+        return f"{host}:{port or DEFAULT_PORT}"
+
+
+def folder(value: object) -> Path:
+    """A path, absolute, with ~ spelt out."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"the path of a folder, not {value!r}")
+    return Path(value).expanduser().absolute()
+
+
+def network_name(value: object) -> str:
+    """Printable text."""
+    if not isinstance(value, str) or not value.isprintable() or not value:
+        raise ValueError(f"a network's name is printable text, not {value!r}")
+    if len(value.encode()) > _MAX_NETWORK_NAME:
+        raise ValueError(f"a network's name has at most {_MAX_NETWORK_NAME} bytes")
+    return value
+
+
+def puzzle_bits(value: object) -> int:
+    """A number of zero bits."""
+    return _whole(value, "bits", 0, _MAX_PUZZLE_BITS)
+
+
+def max_entries(value: object) -> int:
+    """A number of files."""
+    return _whole(value, "files", 1, _MOST_MAX_ENTRIES)
+
+
+def prefix(value: str) -> IPv4Network | IPv6Network:
+    """`192.168.0.0/24`."""
+    try:
+        return ip_network(value)
+    except ValueError as error:
+        raise ValueError(f"a network such as 192.168.0.0/24, not {value!r}") from error
+
+
+def size(value: object) -> int:
+    """Bytes, as a number or with a unit: `500M`, `20G`, `1.5T`."""
+    found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
+    if found is None:
+        raise ValueError(f"a size such as 500M or 20G, not {value!r}")
+    return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))
+
+
+def size_text(count: int) -> str:
+    """The shortest text that `size` reads as exactly so many bytes."""
+    for unit, shift in reversed(_UNITS.items()):
+        if count and count % (1 << shift) == 0:
+            return f"{count >> shift}{unit}"
+    return str(count)
+
+
+def rate(value: object) -> int | None:
+    """Bytes a second, written as a size; 0 and `none` are no limit."""
+    if value == "none":
+        return None
+    found = size(value)
+    if 0 < found < _MIN_RATE:
+        raise ValueError(f"at least {_MIN_RATE >> 10}K a second, or 0 for no limit, not {value!r}")
+    return found or None
+
+
+def seed(value: object) -> Seed:
+    """One of three words."""
+    if value not in get_args(Seed):
+        raise ValueError(f"one of {', '.join(get_args(Seed))}, not {value!r}")
+    return cast("Seed", value)
+
+
+def _whole(value: object, of: str, least: int, most: int) -> int:
+    text = str(value)
+    if isinstance(value, bool) or not text.isascii() or not text.isdigit():
+        raise ValueError(f"a number of {of}, not {value!r}")
+    if not least <= int(text) <= most:
+        raise ValueError(f"between {least} and {most}, not {value!r}")
+    return int(text)
