@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 from cryptography.x509.oid import NameOID
 
 from p2pfs.content.cid import base58
-from p2pfs.errors import UsageError
+from p2pfs.errors import MalformedError, UsageError
 from p2pfs.network import PUBLIC_KEY_BYTES
 
 if TYPE_CHECKING:
@@ -100,6 +100,19 @@ def public_key_of_certificate(der: bytes) -> bytes:
     return key.public_bytes_raw()
 
 
+def parse_private_key(text: bytes) -> Ed25519PrivateKey:
+    """A private key as a node's file holds it (32 bytes) or in PEM; raises MalformedError."""
+    if len(text) == _SEED_BYTES:
+        return Ed25519PrivateKey.from_private_bytes(text)
+    try:
+        key = serialization.load_pem_private_key(text, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm) as error:
+        raise MalformedError("not an unencrypted private key in PEM") from error
+    if not isinstance(key, Ed25519PrivateKey):
+        raise MalformedError("not an Ed25519 key")
+    return key
+
+
 def load_identity(path: Path, network: Network) -> Identity | None:
     """The identity kept in a file, None if there is none; raises UsageError for an unusable one."""
     try:
@@ -108,9 +121,10 @@ def load_identity(path: Path, network: Network) -> Identity | None:
         return None
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
-    if len(seed) != _SEED_BYTES:
-        raise UsageError(f"{path} is not a p2pfs key; move it away to get a new one")
-    identity = Identity(Ed25519PrivateKey.from_private_bytes(seed))
+    try:
+        identity = Identity(parse_private_key(seed))
+    except MalformedError as error:
+        raise UsageError(f"{path} is not a p2pfs key; move it away to get a new one") from error
     if not network.key_counts(identity.public_key):
         raise UsageError(
             f"the key in {path} does not solve the puzzle of network {network.name!r}; "
@@ -120,21 +134,22 @@ def load_identity(path: Path, network: Network) -> Identity | None:
 
 
 def create_identity(path: Path, network: Network) -> Identity:
-    """Grind a key that counts in the network and keep it, mode 0600.  Seconds of work: in a thread.
-
-    The file appears whole or not at all.
-    """
+    """Grind a key that counts in the network and keep it.  Seconds of work: in a thread."""
     while True:
-        seed = os.urandom(_SEED_BYTES)
-        identity = Identity(Ed25519PrivateKey.from_private_bytes(seed))
+        identity = Identity(Ed25519PrivateKey.generate())
         if network.key_counts(identity.public_key):
             break
+    keep_identity(path, identity)
+    return identity
+
+
+def keep_identity(path: Path, identity: Identity) -> None:
+    """Write it, mode 0600, in the place of what is there; the file appears whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     new = path.with_suffix(".new")
     new.unlink(missing_ok=True)
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
-        file.write(seed)
+        file.write(identity.private_key.private_bytes_raw())
         file.flush()
         os.fsync(file.fileno())
     new.rename(path)
-    return identity

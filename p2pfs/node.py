@@ -6,12 +6,11 @@ here; what the parts do with each other can be read off their arguments.
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import resource
 import signal
 import time
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -25,9 +24,10 @@ from p2pfs.control.running import running_endpoints
 from p2pfs.dht.kad.overlay import open_overlay
 from p2pfs.dht.overlay import Joined
 from p2pfs.dht.sqlitestore import open_record_store
-from p2pfs.errors import P2pfsError, UsageError
+from p2pfs.errors import UsageError
 from p2pfs.fs.assembly import build_operations
 from p2pfs.fs.mount import open_mount
+from p2pfs.homelock import holding
 from p2pfs.identity import OwnKey, create_identity, load_identity
 from p2pfs.library.announcing import Announcing
 from p2pfs.library.folders import Folders
@@ -58,7 +58,7 @@ from p2pfs.store.seeding import seeded
 from p2pfs.store.shares import Shares
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterator
+    from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
     from p2pfs.addresses import Endpoint
@@ -85,7 +85,7 @@ def run_node(settings: Settings, place: Path | None, ready: Callable[[], None]) 
         _keep_apart(place, settings.share)
     _raise_descriptor_limit()
     with (
-        _holding(settings, place),
+        holding(settings.places.data, place),
         closing(listen(settings.listen, next_free=settings.listen == DEFAULT_LISTEN)) as listening,
     ):
         return trio.run(_run, settings, listening, place, ready)
@@ -287,24 +287,3 @@ async def _control(settings: Settings, control: Control) -> None:
             await serve_asgi(control, [listener])
         finally:
             settings.places.socket.unlink(missing_ok=True)
-
-
-@contextmanager
-def _holding(settings: Settings, place: Path | None) -> Iterator[None]:
-    """One home, one process: raises P2pfsError that says where the other one is mounted."""
-    home = settings.places.data
-    home.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with open(home / "lock", "a+b") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            lock.seek(0)
-            where = lock.read().decode(errors="replace").strip() or "without a mount"
-            raise P2pfsError(
-                f"a node of {home} is running already, {where}; "
-                "`p2pfs umount DIR` ends it, another P2PFS_HOME makes a second one"
-            ) from error
-        lock.truncate(0)
-        lock.write(f"mounted on {place}\n".encode() if place else b"")
-        lock.flush()
-        yield

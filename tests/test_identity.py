@@ -7,12 +7,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
+from hypothesis import given
+from hypothesis import strategies as st
 
-from p2pfs.errors import UsageError
+from p2pfs.errors import MalformedError, UsageError
 from p2pfs.identity import (
     Identity,
     create_identity,
     load_identity,
+    parse_private_key,
     peer_id,
     public_key_of_certificate,
 )
@@ -93,3 +96,25 @@ def test_a_certificate_with_another_kind_of_key_is_refused() -> None:
     for wrong in (unknown, b"", b"garbage", der[:-1]):
         with pytest.raises(ValueError):
             public_key_of_certificate(wrong)
+
+
+@given(st.binary(max_size=200))
+def test_bytes_are_a_key_or_refused(text: bytes) -> None:
+    try:
+        key = parse_private_key(text)
+    except MalformedError:
+        return
+    assert key.private_bytes_raw() == text
+
+
+def test_a_key_is_read_back_from_pem_and_no_other_kind_is() -> None:
+    pem = Identity(key()).private_key_pem()
+    assert parse_private_key(pem).private_bytes_raw() == key().private_bytes_raw()
+    other = ec.generate_private_key(ec.SECP256R1())
+    kinds = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8)
+    with pytest.raises(MalformedError, match="Ed25519"):
+        parse_private_key(other.private_bytes(*kinds, serialization.NoEncryption()))
+    with pytest.raises(MalformedError, match="unencrypted"):
+        parse_private_key(
+            key().private_bytes(*kinds, serialization.BestAvailableEncryption(b"secret"))
+        )

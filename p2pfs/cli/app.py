@@ -56,6 +56,12 @@ _add(
     "p2pfs node --share /srv/music --listen 0.0.0.0:7117",
 )
 _add("umount:umount", "Unmount and end the node.", _MOUNTING, "p2pfs umount ~/p2p")
+app.command(
+    "p2pfs.cli.id:app",
+    name="id",
+    help="Print this node's peer id; export its key, or import one.",
+    group=_HERE,
+)
 _add("status:status", "Show what the running node does.", _HERE, "p2pfs status --json")
 _add(
     "search:search",
