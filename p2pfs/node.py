@@ -20,6 +20,7 @@ from p2pfs import status
 from p2pfs.concurrency import open_nursery
 from p2pfs.control.api import Control, bind_control
 from p2pfs.control.found import search_endpoints
+from p2pfs.control.kept import pin_endpoints, upkeep_endpoints
 from p2pfs.control.running import running_endpoints
 from p2pfs.dht.kad.overlay import open_overlay
 from p2pfs.dht.overlay import Joined
@@ -35,9 +36,11 @@ from p2pfs.library.ingest import Ingest
 from p2pfs.library.listednames import ListedNames
 from p2pfs.library.metas import Metas
 from p2pfs.library.ownfiles import OwnFiles
+from p2pfs.library.pinning import Pinning
 from p2pfs.library.providing import Providing
 from p2pfs.library.reading import Reading
 from p2pfs.library.searching import Searches
+from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
 from p2pfs.peers.gateway import Gateway
@@ -153,7 +156,8 @@ async def _serve(
             providing = Providing(overlay, Provided(catalog), lambda: parts.own_addresses())
             folders = Folders(shares.folder, SharedFolders(catalog), providing)
             ingest = Ingest(shares, told.changed, touched=folders.changed)
-            seeds = seeded(settings.seed, Pins(catalog).is_pinned)
+            pins = Pins(catalog)
+            seeds = seeded(settings.seed, pins.is_pinned)
             blocks = Blocks(dags, shares, objects, seeds, ingest.changed)
             reading = Reading(objects, dags, shares, client, overlay, own, nursery)
             searches = Searches(
@@ -169,12 +173,16 @@ async def _serve(
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_json(parts.snapshot()),
             }
+            upkeep = Upkeep(objects, shares, metas, ingest.changed)
             nursery.start_soon(ingest.run)
+            nursery.start_soon(upkeep.scrub)
             nursery.start_soon(folders.run, ingest.scanned)
             nursery.start_soon(providing.run)
             endpoints = {
                 **running_endpoints(parts.snapshot, stopped.set),
                 **search_endpoints(searches),
+                **pin_endpoints(Pinning(reading, pins, objects.room)),
+                **upkeep_endpoints(upkeep),
             }
             nursery.start_soon(_control, settings, Control(endpoints))
             operations = build_operations(reading, searches, shares, ingest, folders, own, pages)

@@ -80,6 +80,24 @@ _add(
     "p2pfs cid - < song.mp3",
 )
 _add(
+    "pin:pin",
+    "Fetch files or directories whole, and keep them until they are unpinned.\n\n"
+    "Without any, list what is pinned: content id, bytes, bytes that are here, contents.",
+    _HERE,
+    "p2pfs pin ~/p2p/by-tag/music/song.mp3",
+    "p2pfs pin",
+)
+_add("pin:unpin", "Let the cache drop what was pinned.", _HERE, "p2pfs unpin CONTENT-ID")
+_add(
+    "verify:verify",
+    "Hash what is held here now, and say what is wrong.\n\n"
+    "What is wrong is dropped from the cache. Exits 6 if anything was.",
+    _HERE,
+    "p2pfs verify",
+    "p2pfs verify ~/p2p/by-tag/music/song.mp3",
+)
+_add("gc:gc", "Empty the cache of all that is neither pinned nor open.", _HERE, "p2pfs gc")
+_add(
     "config:config",
     "Show every setting, its value, and where it comes from.",
     _HERE,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Mapping
 
+    from p2pfs.content.cid import Cid
     from p2pfs.network import Network
     from p2pfs.store.catalog import Catalog
 
@@ -130,6 +131,12 @@ class Metas:
         """What is kept of one publisher, the newest of each content, withdrawals included."""
         rows = self._catalog.rows("SELECT encoded FROM metainfos WHERE publisher = ?", publisher)
         return await trio.to_thread.run_sync(self._parsed, rows)
+
+    def crc32s_of(self, cid: Cid) -> set[int]:
+        """The CRC-32 that each publisher of a content gives for it."""
+        rows = self._catalog.rows("SELECT encoded FROM metainfos WHERE cid = ?", cid.v1.encode())
+        found = {meta.crc32 for meta in self._parsed(rows)}
+        return found | {meta.crc32 for meta in self._unsaved.values() if meta.cid.v1 == cid.v1}
 
     def known_tags(self, now: int, limit: int) -> list[str]:
         """Tags of what has not expired, words left out; costs a step a tag, not one a file."""

@@ -132,6 +132,13 @@ class Reading:
             return kept[1].total()
         return size if self._is_shared(cid, size) else 0
 
+    def held_bytes(self, cid: Cid) -> int:
+        """How many bytes of a content are here, whatever its size is; 0 of a directory."""
+        kept = self._objects.held(cid)
+        if kept is not None:
+            return kept[1].total()
+        return max((share.size for share in self._shares.by_cid(cid)), default=0)
+
     def recent(self) -> list[tuple[Cid, int]]:
         """CID and size of what was fetched and is still cached, the latest used first."""
         return [(cached.cid, cached.size) for cached in self._objects.cached()]

@@ -197,6 +197,13 @@ class Object:
         if self.presence.has_dropped:
             self._changed(self)
 
+    def doubt(self, start: int, stop: int) -> None:
+        """Have this hashed again before its next use, but for what somebody is using now."""
+        leased = self.presence.leases.spans()
+        with self._marks:
+            for gap in leased.gaps(start, stop):
+                self.checked.remove(*gap)
+
     def recall(self, present: Intervals, checked: Intervals) -> None:
         """Take up what is known of the file from before it was opened."""
         self.presence.recall(present)

@@ -72,7 +72,7 @@ class Objects:
     def __init__(
         self, folder: Path, catalog: Catalog, dags: Dags, shares: Shares, limits: Limits = NO_LIMITS
     ) -> None:
-        self._folder = folder
+        self.folder = folder
         self._catalog = catalog
         self._dags = dags
         self._shares = shares
@@ -136,7 +136,7 @@ class Objects:
             )
         }
         files = {self.path(cid): present for cid, present in accounts.items()}
-        _, missing = await trio.to_thread.run_sync(sweep, self._folder / "objects", files)
+        _, missing = await trio.to_thread.run_sync(sweep, self.folder / "objects", files)
         for cid, present in accounts.items():
             if self.path(cid) not in missing:
                 self.usage.set(cid, blocks_of(present))
@@ -191,7 +191,7 @@ class Objects:
         tell them apart (as in Kubo's flatfs).
         """
         name = str(cid.v1)
-        return self._folder / "objects" / name[-3:-1] / name
+        return self.folder / "objects" / name[-3:-1] / name
 
     async def save_repeatedly(self) -> None:
         """Save what is new every few seconds, for ever."""

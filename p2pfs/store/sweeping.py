@@ -32,7 +32,7 @@ def sweep(folder: Path, accounts: Mapping[Path, Intervals]) -> tuple[int, set[Pa
     """
     freed = 0
     missing = set(accounts)
-    for file in _files(folder):
+    for file in cache_files(folder):
         before = _disk_bytes(file)
         if file not in accounts:
             with suppress(OSError):
@@ -45,7 +45,8 @@ def sweep(folder: Path, accounts: Mapping[Path, Intervals]) -> tuple[int, set[Pa
     return freed, missing
 
 
-def _files(folder: Path) -> list[Path]:
+def cache_files(folder: Path) -> list[Path]:
+    """Every file of the cache, known or not; blocking."""
     return [path for path in folder.glob("*/*") if path.is_file() or path.is_symlink()]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -39,3 +40,44 @@ def test_four_readers_of_a_file_four_times_the_cache(make_node: MakeNode, tmp_pa
     assert status["used"] <= QUOTA
     wait_until(lambda: allocated_bytes(cache) <= QUOTA, 10, "the cache within its quota")
     assert found.stat().st_blocks * 512 <= QUOTA
+
+
+def test_pinned_files_stay_rotten_ones_are_found_and_the_rest_goes(
+    make_node: MakeNode, tmp_path: Path
+) -> None:
+    publisher = make_node("A", mounted=False).start()
+    reader = make_node("B", environ={"P2PFS_CACHE_SIZE": "16M"}).start(publisher)
+    (publisher.share / "mix").mkdir()
+    for name in ("kept", "other"):
+        samples.random_file(publisher.share / "mix" / name, 3 * MIB, seed=len(name))
+    kept, other = (publisher.wait_published(f"mix/{name}") for name in ("kept", "other"))
+    listing = reader.mount / "by-tag" / "mix"
+    wait_until((listing / "other").exists, 10, "the files listed")
+
+    done = reader.run("pin", str(listing / "kept"))
+    assert (done.returncode, done.stdout) == (0, f"{kept}\t{3 * MIB}\n"), done.stderr
+    assert reader.run("pin").stdout == f"{kept}\t{3 * MIB}\t{3 * MIB}\t1\n"
+    assert len((listing / "other").read_bytes()) == 3 * MIB
+
+    freed = json.loads(reader.run("gc", "--json").stdout)
+    assert freed["removed"] == 1
+    assert freed["freed"] >= 3 * MIB
+    assert reader.run("verify", other).returncode == 3
+    assert reader.run("verify", kept).stdout == f"{kept}\t{3 * MIB}\tright\n"
+
+    (file,) = (reader.home / "cache").rglob(f"{kept}*")
+    with file.open("r+b") as rotten:
+        rotten.seek(MIB)
+        rotten.write(b"rotten")
+    found = reader.run("verify", "--json")
+    assert found.returncode == 6
+    (verdict,) = json.loads(found.stdout)["contents"]
+    assert verdict["checked"] == 3 * MIB - (256 << 10)
+    assert "did not match" in verdict["wrong"]
+    assert reader.run("verify").returncode == 0
+
+    assert reader.run("pin", "bafkqabtimvwgy3yk").returncode == 0  # its bytes are in its name
+    assert reader.run("unpin", kept).returncode == 0
+    assert reader.run("unpin", kept).returncode == 3
+    assert json.loads(reader.run("gc", "--json").stdout)["freed"] > 2 * MIB
+    assert allocated_bytes(reader.home / "cache") == 0

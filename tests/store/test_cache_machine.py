@@ -171,7 +171,7 @@ class Cache(RuleBasedStateMachine):
         async def save(store: Store) -> None:
             await store.objects.save()
             if not self.leases:
-                assert allocated_bytes(store.objects._folder) == store.objects.used_bytes()
+                assert allocated_bytes(store.objects.folder) == store.objects.used_bytes()
 
         self.running.do(save)
 
@@ -195,7 +195,7 @@ class Cache(RuleBasedStateMachine):
         self.start(after)
 
         async def nothing_is_left_over(store: Store) -> None:
-            assert allocated_bytes(store.objects._folder) <= store.objects.used_bytes()
+            assert allocated_bytes(store.objects.folder) <= store.objects.used_bytes()
 
         self.running.do(nothing_is_left_over)
 

@@ -1,0 +1,72 @@
+"""`p2pfs pin` and `p2pfs unpin`."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from cyclopts import Parameter
+
+from p2pfs.cli.contents import content_named
+from p2pfs.cli.control import ask, follow
+from p2pfs.cli.printing import write_json, write_table
+from p2pfs.cli.progress import open_progress
+from p2pfs.control.calls import Nothing
+from p2pfs.control.kept import Named, PinList, PinnedContent, PinProgress
+from p2pfs.errors import UsageError
+from p2pfs.text import Column, human_bytes
+
+_COLUMNS: list[Column[PinnedContent]] = [
+    Column("CONTENT ID", lambda pin: pin.cid, style=lambda _: "dim"),
+    Column("SIZE", lambda pin: pin.size, lambda pin: human_bytes(pin.size), "right"),
+    Column("HERE", lambda pin: pin.present, lambda pin: human_bytes(pin.present), "right"),
+    Column("CONTENTS", lambda pin: pin.contents, align="right"),
+]
+
+
+def pin(
+    *contents: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    json: bool = False,
+) -> None:
+    """Fetch files or directories whole, and keep them until they are unpinned.
+
+    Parameters
+    ----------
+    contents
+        Content ids, with or without a path below them, or paths in the mount.
+    json
+        Print JSON instead, for scripts: one line for each, or the list.
+    """
+    if not contents:
+        pins = ask("pins", Nothing(), PinList)
+        if json:
+            write_json(pins)
+        else:
+            write_table(_COLUMNS, pins.pins)
+        return
+    for named in map(content_named, contents):
+        done = _fetch(named)
+        if json:
+            write_json(done)
+        else:
+            print(f"{done.cid}\t{done.size}")
+
+
+def unpin(*contents: Annotated[str, Parameter(allow_leading_hyphen=False)]) -> None:
+    """Let the cache drop what was pinned when it needs the room.
+
+    Parameters
+    ----------
+    contents
+        Content ids, with or without a path below them, or paths in the mount.
+    """
+    if not contents:
+        raise UsageError("unpin what? `p2pfs pin` lists what is pinned")
+    ask("unpin", Named([content_named(word) for word in contents]), Named)
+
+
+def _fetch(named: str) -> PinProgress:
+    last = PinProgress(named, 0, 0, 0)
+    with open_progress(named) as progress:
+        for last in follow("pin", Named([named]), PinProgress):
+            progress.at(last.done, last.size)
+    return last
