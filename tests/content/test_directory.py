@@ -17,7 +17,8 @@ from p2pfs.content.balanced import (
 )
 from p2pfs.content.cid import Cid, cid_of, raw_cid
 from p2pfs.content.directory import BuiltDirectory, build_directory
-from p2pfs.content.unixfs import DirectoryNode, parse_block
+from p2pfs.content.hamt import ROOT, Gathering, checked_part
+from p2pfs.content.unixfs import DirectoryNode, ShardNode, parse_block
 from p2pfs.errors import MalformedError
 from tests.content.vectors import VECTORS, shake
 
@@ -42,6 +43,9 @@ def _build(tree: _Tree, path: str, results: dict[str, Cid]) -> BuiltDirectory:
         results[below] = built.cid
         entries.append((name, built.cid, built.tsize))
     built = build_directory(entries)
+    node = parse_block(built.cid, built.block)
+    assert isinstance(node, DirectoryNode)
+    assert sorted(map(tuple, node.entries)) == sorted(entries)
     results[path] = built.cid
     return built
 
@@ -72,6 +76,9 @@ def test_a_thousand_files_have_the_cid_that_npm_gives_them() -> None:
     directory = build_directory(entries)
     assert str(directory.cid) == vector["cid"]
     assert directory.tsize == vector["dagSize"]
+    node = parse_block(directory.cid, directory.block)
+    assert isinstance(node, DirectoryNode)
+    assert sorted(map(tuple, node.entries)) == sorted(entries)
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "a\0b", "\udcff"])
@@ -95,6 +102,16 @@ def test_six_thousand_files_are_sharded_as_npm_does(vector: dict[str, Any]) -> N
     assert str(directory.cid) == vector["cid"]
     assert directory.tsize == vector["dagSize"]
     assert directory.parts
+    parts, gathering = dict(directory.parts), Gathering()
+    root = parse_block(directory.cid, directory.block)
+    assert isinstance(root, ShardNode)
+    due = gathering.add(root, ROOT)
+    while due:
+        below = due.pop()
+        due += gathering.add(
+            checked_part(parse_block(below.cid, parts[below.cid]), root), below.way
+        )
+    assert sorted(map(tuple, gathering.entries())) == sorted(entries)
 
 
 def test_what_ipfs_would_shard_is_sharded_and_nothing_else() -> None:
