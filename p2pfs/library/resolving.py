@@ -44,6 +44,9 @@ _KEPT_BYTES = 16 * 1024 * 1024
 _KEPT_OVERHEAD_BYTES = 512
 # Children asked for at once: ten a second and peer would make a long listing wait.
 _CHILDREN_AT_ONCE = 32
+# What a gateway answers at once, some 150 KB; whoever takes longer is not waited for.
+_NODES_AT_ONCE = 1_024
+_NODES_SECONDS = 2.0
 # Shards likewise; a round of them is had before the next, so that few tasks wait at a time.
 _SHARDS_AT_ONCE = 32
 
@@ -128,6 +131,7 @@ class Resolving:
         entries = await self.entries(directory)
         for entry in entries:
             self._sources.belongs(entry.cid, directory.cid)
+        await self._fetch_nodes(directory.cid, [entry.cid for entry in entries])
         found = await all_of([partial(child, entry) for entry in entries])
         names = [entry.name for entry in entries]
         return dict(zip(names, found, strict=True))
@@ -188,19 +192,42 @@ class Resolving:
             block = await self._flights.run(cid, partial(self._fetch, cid))
         return block
 
+    async def _fetch_nodes(self, directory: Cid, cids: list[Cid]) -> None:
+        """Many blocks of those who have the directory; what is not had is asked for one by one."""
+        missing = [cid for cid in dict.fromkeys(cids) if self._is_missing(cid)]
+        known, _ = self._sources.of(directory)
+        for provider in known:
+            try:
+                while len(missing) > 1:
+                    with trio.fail_after(_NODES_SECONDS):
+                        got = await self._client.fetch_nodes(provider, missing[:_NODES_AT_ONCE])
+                    for cid, block in got.items():
+                        self._blocks.put(cid, block)
+                    self._nursery.start_soon(self._keep, directory, list(got.items()))
+                    missing = [cid for cid in missing if cid not in got]
+            except (P2pfsError, trio.TooSlowError) as error:
+                _log.debug("not all of %s is had at once: %s", directory, error)
+
+    def _is_missing(self, cid: Cid) -> bool:
+        if cid.codec != DAG_PB or cid.is_identity or self._blocks.get(cid) is not None:
+            return False
+        return self._dags.node(cid) is None and self._dags.block(cid) is None
+
     async def _fetch(self, cid: Cid) -> bytes:
         known, find = self._sources.of(cid)
         block = await fetch_block(self._client, cid, known, find)
         self._blocks.put(cid, block)
         if cid.codec == DAG_PB:
-            self._nursery.start_soon(self._keep, cid, block)  # nobody has to wait for the disk
+            self._nursery.start_soon(
+                self._keep, cid, [(cid, block)]
+            )  # nobody has to wait for the disk
         return block
 
-    async def _keep(self, cid: Cid, block: bytes) -> None:
+    async def _keep(self, below: Cid, blocks: list[tuple[Cid, bytes]]) -> None:
         try:
-            await self._dags.keep_fetched(self._sources.origin(cid), [(cid, block)])
+            await self._dags.keep_fetched(self._sources.origin(below), blocks)
         except P2pfsError as error:
-            _log.warning("block %s is not kept: %s", cid, error)
+            _log.warning("blocks of %s are not kept: %s", below, error)
 
 
 class _Blocks:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.concurrency import open_nursery
+from p2pfs.content.car import CarReader
 from p2pfs.content.cid import MAX_BLOCK_BYTES, block_matches
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht.overlay import Provider
@@ -31,7 +32,7 @@ from p2pfs.peers.transport import PeerTransport
 from p2pfs.peers.verifying import CarVerifier
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from p2pfs.addresses import Endpoint
     from p2pfs.content.cid import Cid
@@ -43,6 +44,8 @@ _CAR = "application/vnd.ipld.car; version=1; order=dfs; dups=y"
 _PAGE = "application/octet-stream"
 # What a page of records may hold; the gateway's are far smaller.
 _MAX_PAGE_BYTES = 1 << 20
+# Blocks of 1 MiB in all, or one of the largest, and a prefix to each.
+_MAX_NODES_BYTES = 4 << 20
 # Intervals as the gateway tells them, 18 bytes each at most.
 _MAX_HELD_BYTES = 40 << 10
 # A number in decimal.
@@ -119,6 +122,24 @@ class Client:
                 raise WrongBlockError(f"block {cid} does not match its hash")
         self._ledger.verified(provider.public_key, len(block))
         return block
+
+    async def fetch_nodes(self, provider: Provider, cids: Sequence[Cid]) -> dict[Cid, bytes]:
+        """Those of at most 1,024 dag-pb blocks that a peer has and that fit, verified."""
+        body = b"".join(cid.encode() for cid in cids)
+        request = Request("POST", "/p2pfs/v1/nodes", _CAR, body)
+        wanted, reader = set(cids), CarReader()
+        found: dict[Cid, bytes] = {}
+        async with self._answer(self._content, provider, request, _MAX_NODES_BYTES) as answer:
+            try:
+                for cid, block in reader.feed(await answer.read()):
+                    if cid not in wanted or not block_matches(cid, block):
+                        raise WrongBlockError(f"block {cid} was not asked for, or is another")
+                    found[cid] = bytes(block)
+                reader.close()
+            except MalformedError as error:
+                raise WrongBlockError(f"an answer that is no CAR: {error}") from error
+        self._ledger.verified(provider.public_key, sum(map(len, found.values())))
+        return found
 
     async def fetch_held(self, provider: Provider, root: Cid) -> Intervals:
         """Which content of a file a peer says that it has by now."""

@@ -19,7 +19,7 @@ import trio
 
 from p2pfs.addresses import canonical_ip
 from p2pfs.content.car import block_prefix, encode_header
-from p2pfs.content.cid import parse_cid
+from p2pfs.content.cid import MAX_CID_BYTES, parse_cid, read_cid
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht.recordpages import (
     MAX_BODY_BYTES,
@@ -32,6 +32,7 @@ from p2pfs.errors import MalformedError, NotFoundError, P2pfsError
 from p2pfs.peers.answers import Answer, once, read_body, refusal, respond, send_answer, whole
 from p2pfs.peers.limits import InFlight, Rate, client_group
 from p2pfs.peers.trustless import (
+    CAR_TYPE,
     CarWish,
     RawWish,
     RefusedError,
@@ -65,6 +66,10 @@ _PIECES_A_STEP = 256
 _RECORD_READS = 4
 _RECORDS_PATH = "/p2pfs/v1/records"
 _HAVE_PATH = "/p2pfs/v1/have/"
+_NODES_PATH = "/p2pfs/v1/nodes"
+# Of a directory's entries at once: a thousand roots of small files are 110 KB.
+_MAX_NODES = 1_024
+_MAX_NODES_BYTES = 1 << 20
 # Of a content read here and there.  Whoever asks is told the first ones, some 10 KB; 37 at most.
 _MAX_HELD_INTERVALS = 2_048
 
@@ -72,7 +77,10 @@ _log = logging.getLogger(__name__)
 
 
 class Gateway:
-    """`GET` and `HEAD /ipfs/{cid}`, `/p2pfs/v1/have/{cid}`; `GET`, `POST /p2pfs/v1/records`."""
+    """`GET` and `HEAD /ipfs/{cid}`, `/p2pfs/v1/have/{cid}`; `GET`, `POST /p2pfs/v1/records`.
+
+    `POST /p2pfs/v1/nodes`.
+    """
 
     def __init__(
         self,
@@ -143,6 +151,8 @@ class Gateway:
         method, path = scope["method"], scope["path"]
         if path == _RECORDS_PATH and method == "POST":
             return await self._take_batch(scope, receive, ip)
+        if path == _NODES_PATH and method == "POST":
+            return await self._nodes(receive)
         if method not in {"GET", "HEAD"}:
             raise RefusedError(HTTPStatus.METHOD_NOT_ALLOWED, f"{method} means nothing here")
         if path == _RECORDS_PATH:
@@ -194,6 +204,20 @@ class Gateway:
                 f"ask for at most {_MAX_CAR_BYTES} bytes at once, with entity-bytes",
             )
         return await self._blocks.plan(wish.cid, start, stop)
+
+    async def _nodes(self, receive: Receive) -> Answer:
+        """Many small blocks for one round trip; what is not here is left out."""
+        raw = await read_body(receive, _MAX_NODES * MAX_CID_BYTES)
+        pieces = await self._blocks.nodes(_cids(raw), _MAX_NODES_BYTES)
+        if not pieces:
+            raise NotFoundError("none of these is here")
+        header = encode_header(pieces[0].cid)
+        sizes = (len(block_prefix(piece.cid, piece.size)) + piece.size for piece in pieces)
+        headers = [
+            (b"content-type", CAR_TYPE.encode()),
+            (b"content-length", str(len(header) + sum(sizes)).encode()),
+        ]
+        return Answer(HTTPStatus.OK, headers, self._sections(header, pieces))
 
     async def _have(self, cid: str) -> Answer:
         held = await self._blocks.coverage(parse_cid(cid))
@@ -253,6 +277,18 @@ async def _distinct(plan: Plan) -> tuple[list[Piece], int]:
             await trio.lowlevel.checkpoint()
     pieces = list(seen.values())
     return pieces, sum(len(block_prefix(piece.cid, piece.size)) + piece.size for piece in pieces)
+
+
+def _cids(raw: bytes) -> list[Cid]:
+    """Binary CIDs, one after another; raises MalformedError."""
+    found = []
+    at = 0
+    while at < len(raw):
+        cid, at = read_cid(raw, at)
+        found.append(cid)
+    if len(found) > _MAX_NODES:
+        raise MalformedError(f"at most {_MAX_NODES} blocks at once")
+    return found
 
 
 def _hexadecimal(query: bytes, name: str, max_bytes: int) -> bytes:

@@ -97,6 +97,21 @@ class Blocks:
             self._report(piece.root)
         raise NotFoundError(f"{cid} is not here")
 
+    async def nodes(self, cids: Iterable[Cid], max_bytes: int) -> list[Piece]:
+        """Those of these dag-pb blocks that may be had, as far as they fit; the first always does.
+
+        They are pieces as `read_pieces` takes them.
+        """
+        pieces: list[Piece] = []
+        for cid in cids:
+            piece = await self._held_piece(cid) if cid.codec == DAG_PB else None
+            if piece is not None:
+                max_bytes -= piece.size
+                if pieces and max_bytes < 0:
+                    break
+                pieces.append(piece)
+        return pieces
+
     async def plan(self, root: Cid, start: int = 0, stop: int | None = None) -> Plan:
         """What a CAR of bytes `[start, stop)` of a content holds; of a lone block, that block.
 

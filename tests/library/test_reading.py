@@ -300,6 +300,24 @@ async def test_a_sharded_directory_is_listed_whole_and_its_shards_are_kept(
         assert set(client.asked_blocks.values()) == {1}
 
 
+async def test_the_roots_of_a_thousand_files_are_had_in_one_answer_and_kept(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    files = [balanced(b"%4d" % index * 2, 4, 2) for index in range(1_000)]
+    root, block = block_of([(str(i), file.root, file.size) for i, file in enumerate(files)])
+    blocks = {cid: block for file in files for cid, block in file.blocks.items()}
+    directory = Dag(root, 0, {root: block, **blocks})
+    client = FakeClient(directory, gone=FakePeer(is_gone=True), a=FakePeer(latency=0.05))
+    overlay = FakeOverlay(providers(client), seconds=0.1)
+    async with reading_of(client, overlay=overlay) as (reading, store):
+        children = await reading.children(await reading.resolve(root))
+        assert {child.size for child in children.values()} == {8}
+        assert set(client.asked_blocks) == {root}
+        assert [count for count in client.asked_nodes if count] in ([1_000], [1_000] * 2)
+        await trio.testing.wait_all_tasks_blocked()
+        assert {file.root for file in files} < store.blocks.keys()
+
+
 async def test_a_sharded_directory_with_a_shard_missing_is_an_error_and_still_has_its_files(
     autojump_clock: trio.testing.MockClock,
 ) -> None:

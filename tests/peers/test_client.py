@@ -225,6 +225,26 @@ async def test_a_wrong_block_is_never_returned() -> None:
                 await asking.fetch_block(peer, cid_of(0x55, b"this"))
 
 
+async def test_many_nodes_arrive_at_once_and_what_is_not_there_is_left_out() -> None:
+    nodes = {cid: block for cid, block in FILE.blocks.items() if cid.codec == 0x70}
+    missing = balanced(b"never seen", 4, 2).root
+    async with serving(gateway(FILE)) as peer, open_client() as asking:
+        assert await asking.fetch_nodes(peer, [missing, *nodes]) == nodes
+        with pytest.raises(PeerLacksError):
+            await asking.fetch_nodes(peer, [missing])
+        with pytest.raises(PeerUnavailableError):
+            await asking.fetch_nodes(peer, [missing] * 1_025)
+
+
+async def test_nodes_that_are_wrong_or_were_not_asked_for_are_never_returned() -> None:
+    wanted = cid_of(0x70, b"this")
+    wrong = encode_header(wanted) + block_prefix(wanted, 7) + b"another"
+    for body in (wrong, wrong[:-1], b"", car_of_one(FILE)):
+        async with scripted(answering(http_answer(body))) as peer, open_client() as asking:
+            with pytest.raises(WrongBlockError):
+                await asking.fetch_nodes(peer, [wanted])
+
+
 async def test_a_block_arrives() -> None:
     async with serving(gateway(FILE)) as peer, open_client() as asking:
         for cid, block in list(FILE.blocks.items())[:3]:

@@ -163,6 +163,7 @@ class FakeClient:
         self.ledger = Ledger()
         self.peers = {name.encode().ljust(32, b"."): peer for name, peer in peers.items()}
         self.asked_blocks: Counter[Cid] = Counter()
+        self.asked_nodes: list[int] = []
         self._blocks = dict(dag.blocks)
 
     def add(self, dag: Dag) -> None:
@@ -192,6 +193,12 @@ class FakeClient:
             raise
         finally:
             peer.under_way -= 1
+
+    async def fetch_nodes(self, provider: Provider, cids: Sequence[Cid]) -> dict[Cid, bytes]:
+        assert len(cids) <= 1_024
+        self.asked_nodes.append(len(cids))
+        await self._answer(provider.public_key, cids[0])
+        return {cid: self._blocks[cid] for cid in cids if cid in self._blocks}
 
     async def fetch_block(self, provider: Provider, cid: Cid) -> bytes:
         key = provider.public_key
