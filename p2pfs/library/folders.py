@@ -139,7 +139,8 @@ class Folders:
         except _UnfinishedError as reason:
             self._states[path] = ShareState.WAITING, str(reason)
             await self._forget(path)
-            self._agenda.look_after(path, _RETRY_SECONDS)
+            if path not in self._disturbed:  # else it is due earlier
+                self._agenda.look_after(path, _RETRY_SECONDS)
         except Exception as error:  # noqa: BLE001 the edge: one odd directory must not end the node
             _log.warning("%r gets no content id: %s", path, error, exc_info=True)
             self._states[path] = ShareState.FAILED, str(error)

@@ -159,3 +159,22 @@ async def test_what_is_excluded_has_no_content_id(tmp_path: Path) -> None:
         await node.wait_cid("d", tree({"a": b"a"}).cid)
         ignored = ShareState.IGNORED, "named in .p2pfsignore"
         await wait_until(lambda: node.folders.state(b"d/build") == ignored)
+
+
+@pytest.mark.nightly
+async def test_a_directory_of_ten_thousand_entries_is_sharded_and_served_whole(
+    tmp_path: Path,
+) -> None:
+    names = [f"{index:05} empty" for index in range(10_000)]
+    built = tree(dict.fromkeys(names, b""))
+    for name in names:
+        path = tmp_path / "share" / "many" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()
+    with trio.fail_after(120):
+        async with open_publisher(tmp_path) as node:
+            while node.folders.cid(b"many") != built.cid:  # noqa: ASYNC110 as `wait_until`
+                await trio.sleep(0.05)
+            assert built.parts
+            for cid, block in built.parts:
+                assert await node.blocks.read(cid) == block
