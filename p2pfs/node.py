@@ -158,7 +158,7 @@ async def _serve(
             ingest = Ingest(shares, told.changed, touched=folders.changed)
             pins = Pins(catalog)
             seeds = seeded(settings.seed, pins.is_pinned)
-            blocks = Blocks(dags, shares, objects, seeds, ingest.changed)
+            blocks = Blocks(dags, shares, objects, seeds, ingest.hints.changed)
             reading = Reading(objects, dags, shares, client, overlay, own, nursery)
             searches = Searches(
                 overlay,
@@ -173,7 +173,7 @@ async def _serve(
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_json(parts.snapshot()),
             }
-            upkeep = Upkeep(objects, shares, metas, ingest.changed)
+            upkeep = Upkeep(objects, shares, metas, ingest.hints.changed)
             nursery.start_soon(ingest.run)
             nursery.start_soon(upkeep.scrub)
             nursery.start_soon(folders.run, ingest.scanned)

@@ -37,7 +37,7 @@ def build_operations(
     `pages` are the files of `.p2pfs/` by name, each made when it is opened, without waiting.
     """
     tree = Tree()
-    share = WritableFolder(open_folder(shares.folder), tree, ingest)
+    share = WritableFolder(open_folder(shares.folder), tree, ingest.hints)
     views = Views(tree, reading, searches, pages, time.time())
     xattrs = ExtendedAttributes(reading, share, shares, ingest, folders, own)
     return Operations(tree, views, share, xattrs)

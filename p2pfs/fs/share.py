@@ -1,4 +1,4 @@
-"""The writable folder: a real one behind it, and `ingest` told of what changes in it.
+"""The writable folder: a real one behind it, and `hints` told of what changes in it.
 
 Inodes and names are kept in `tree`; system calls are made by `folder`, in the threads of `disk`.
 What is published, and when, is for `p2pfs.library.ingest`.
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from p2pfs.fs.descriptors import Changes, Descriptor
     from p2pfs.fs.folder import Folder, Listing
-    from p2pfs.library.ingest import Ingest
+    from p2pfs.library.hints import Hints
 
 
 # What file managers edit: the tags a file is published under.
@@ -30,7 +30,7 @@ TAGS = b"user.xdg.tags"
 
 @dataclass(slots=True, eq=False)
 class SharedFile:
-    """An open file of the share folder.  `path` is where `ingest` last heard it is."""
+    """An open file of the share folder.  `path` is where `hints` last heard it is."""
 
     node: Node
     file: Descriptor
@@ -41,10 +41,10 @@ class SharedFile:
 class WritableFolder:
     """What the kernel may ask of the share folder; every call may raise OSError."""
 
-    def __init__(self, folder: Folder, tree: Tree, ingest: Ingest) -> None:
+    def __init__(self, folder: Folder, tree: Tree, hints: Hints) -> None:
         self._folder = folder
         self._tree = tree
-        self._ingest = ingest
+        self._hints = hints
         self._open_files: dict[Node, list[SharedFile]] = {}
         self.root = tree.at(Shared(*folder.identity()))
         tree.remember(self.root)  # for as long as there is a mount
@@ -108,7 +108,7 @@ class WritableFolder:
     async def write(self, opened: SharedFile, offset: int, content: bytes) -> int:
         """Write all of it."""
         count = await self._disk.run_once(opened.file.write, offset, content)
-        self._ingest.changed(opened.path)
+        self._hints.changed(opened.path)
         return count
 
     async def flush(self, opened: SharedFile) -> None:
@@ -134,7 +134,7 @@ class WritableFolder:
         del opened.file
         await self._disk.run_once(last_reference.clear)  # unless a thread still uses the descriptor
         if opened.writes:
-            self._ingest.closed(opened.path)
+            self._hints.closed(opened.path)
 
     async def make_directory(
         self, parent: Node, name: bytes, mode: int
@@ -224,7 +224,7 @@ class WritableFolder:
         opened = SharedFile(node, file, writes, self._disk.path(node) or b"")
         self._open_files.setdefault(node, []).append(opened)
         if writes:
-            self._ingest.opened(opened.path)
+            self._hints.opened(opened.path)
         return opened
 
     def _moved(self, old: tuple[Node, bytes], new: tuple[Node, bytes], *, last: bool) -> None:
@@ -236,29 +236,29 @@ class WritableFolder:
         for files in self._open_files.values():
             for opened in files:
                 opened.path = _path_after_rename(opened.path, old_path, new_path)
-        self._ingest.renamed(old_path, new_path)
+        self._hints.renamed(old_path, new_path)
 
     def _exchanged(self, one: tuple[Node, bytes], other: tuple[Node, bytes]) -> None:
         self._tree.exchange(one, other)
         for place in (one, other):
-            self._ingest.changed(self._disk.path_in(*place))
+            self._hints.changed(self._disk.path_in(*place))
 
     def _gone(self, parent: Node, name: bytes, *, last: bool) -> None:
         path = self._disk.path_in(parent, name)
         node = self._tree.unlink(parent, name)
         if node is not None and last:
             self._tree.retire(node)
-        self._ingest.removed(path)
+        self._hints.removed(path)
 
     def _tell_changed(self, node: Node) -> None:
         path = self._disk.path(node)
         if path is not None:
-            self._ingest.changed(path)
+            self._hints.changed(path)
 
     def _tell_of_attribute(self, node: Node, name: bytes) -> None:
         path = self._disk.path(node)
         if path is not None and name == TAGS:
-            self._ingest.retagged(path)
+            self._hints.retagged(path)
 
 
 def _path_after_rename(path: bytes, old: bytes, new: bytes) -> bytes:

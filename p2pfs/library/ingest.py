@@ -10,21 +10,22 @@ import logging
 import os
 import stat
 import time
-from collections import Counter
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import trio
 
 from p2pfs.concurrency import open_nursery
 from p2pfs.errors import P2pfsError
-from p2pfs.library.agenda import Agenda
 from p2pfs.library.exclusions import IGNORE_FILE, exclusion
 from p2pfs.library.filing import Filing
 from p2pfs.library.folderscan import look_at, look_closely, scan_folder, special_kind
 from p2pfs.library.hashing import UnsteadyError
+from p2pfs.library.hints import Hints
 from p2pfs.library.known import Known
 from p2pfs.library.stillness import Stillness
 from p2pfs.library.underway import UnderWay
+from p2pfs.library.watching import Watching
 from p2pfs.store.files import stamp_of
 from p2pfs.store.shares import ShareState
 
@@ -40,14 +41,16 @@ _log = logging.getLogger(__name__)
 
 # As long as a slow copy may pause between two writes.
 STILL_SECONDS = 1.0
-# What comes in behind the mount is found by looking; at most 2 % of a core goes there.
+# Where the kernel tells of nothing, what comes in behind the mount is found by looking; where it
+# does, what memory maps write is.  At most 2 % of a core goes there.
 _SCAN_EVERY_SECONDS = 5.0
+_SWEEP_EVERY_SECONDS = 60.0
 _SCAN_SHARE = 50
 _RETRY_SECONDS = 60.0
 
 
 class Ingest:
-    """Its hints are sync and cheap, for `fs` calls them at every write.
+    """Follows its `hints`, and looks through the folder for what nobody has hinted at.
 
     `changed` is told of each CID whose files are others now, `touched` of each path that is or
     will be another.  Paths are relative to the folder.
@@ -66,54 +69,18 @@ class Ingest:
         self._tell = changed
         self._clock = clock
         self._touched = touched
-        self._hints: Agenda[bytes] = Agenda()
-        self._writers: Counter[bytes] = Counter()
         self._hashing = UnderWay(self._look_at_ready)
+        self.hints = Hints(still_seconds, self._stop)
+        self._agenda = self.hints.agenda
+        self.watching = Watching(os.fsencode(self._folder), self.hints, self.look_again)
         self._states: dict[bytes, tuple[ShareState, str]] = {}
         self._known = Known()
         self._stillness = Stillness(still_seconds)
-        self._retag: set[bytes] = set()
         self._ignores: Ignores = {}
         self._rescan = trio.Event()
         self._filing = Filing(shares, trio.CapacityLimiter(os.cpu_count() or 1))
         self.scanned = trio.Event()
         """Set when the whole folder was compared with the catalogue for the first time."""
-
-    # Hints
-
-    def opened(self, path: bytes) -> None:
-        """Somebody opened the file for writing."""
-        self._writers[path] += 1
-        self._disturb(path)
-
-    def closed(self, path: bytes) -> None:
-        """One of those who had it open for writing closed it."""
-        self._writers[path] -= 1
-        if self._writers[path] <= 0:
-            del self._writers[path]
-        self._hints.look(path)
-
-    def changed(self, path: bytes) -> None:
-        """Something was written to, created, cut, or is not what it was."""
-        self._disturb(path)
-
-    def retagged(self, path: bytes) -> None:
-        """The user's own tags, an extended attribute, were changed."""
-        self._retag.add(path)
-        self._hints.look(path)
-
-    def removed(self, path: bytes) -> None:
-        """The name is gone."""
-        self._disturb(path)
-        self._hints.look(path)
-
-    def renamed(self, old: bytes, new: bytes) -> None:
-        """A file, or a folder with all below it, was moved; what was at `new` is gone."""
-        for path in [path for path in self._writers if _is_at_or_below(path, old)]:
-            self._writers[new + path[len(old) :]] += self._writers.pop(path)
-        for path in (new, old):  # this order: a row moves if its file is found before it is missed
-            self._disturb(path)
-            self._hints.look(path)
 
     def state(self, path: bytes) -> tuple[ShareState, str]:
         """How far a file is, and why it is not further."""
@@ -127,35 +94,43 @@ class Ingest:
             return ShareState.WAITING, "just found"
         return share.state, share.reason
 
-    # The work
+    def look_again(self) -> None:
+        """Look through the whole folder soon: something may have been missed."""
+        self._rescan.set()
 
     async def run(self) -> None:
         """Scan, then follow the hints, until cancelled."""
         for share in self._shares.all():
             self._known.remember(share)
+        watched = trio.Event()
         async with open_nursery() as nursery:
+            nursery.start_soon(self.watching.run, watched)
+            await watched.wait()  # what comes from here on is told, what came before is scanned
             nursery.start_soon(self._scan_again_and_again)
             while True:
-                for path in await self._hints.wait_due():
+                for path in await self._agenda.wait_due():
                     await self._look_safely(path, nursery)
                 self._look_at_ready()
 
     async def _scan_again_and_again(self) -> None:
         while True:
             started = trio.current_time()
-            await self._scan_safely()
+            whole = await self._scan_safely()
             seconds = trio.current_time() - started
-            with trio.move_on_after(max(_SCAN_EVERY_SECONDS, _SCAN_SHARE * seconds)):
+            told = whole and not self.watching.trouble
+            every = _SWEEP_EVERY_SECONDS if told else _SCAN_EVERY_SECONDS
+            with trio.move_on_after(max(every, _SCAN_SHARE * seconds)):
                 await self._rescan.wait()
             self._rescan = trio.Event()
 
-    async def _scan_safely(self) -> None:
+    async def _scan_safely(self) -> bool:
         try:
             await self._scan(b"")
         except Exception:  # noqa: BLE001 the edge: the node must not stop looking
             _log.exception("the share folder cannot be looked through; the next look may")
-        else:
-            self.scanned.set()
+            return False
+        self.scanned.set()
+        return True
 
     async def _scan(self, below: bytes) -> None:
         scan = await trio.to_thread.run_sync(
@@ -165,13 +140,13 @@ class Ingest:
             self._ignores = scan.ignores
         for path in (*scan.fresh, *scan.gone):
             if path not in self._hashing:
-                self._hints.look_unless_due(path)
+                self._agenda.look_unless_due(path)
 
     async def _look_safely(self, path: bytes, nursery: trio.Nursery) -> None:
         try:
             await self._look(path, nursery)
         except Exception as error:  # noqa: BLE001 the edge: one odd file must not end the node
-            self._hints.look_after(path, self._failed(path, error))
+            self._agenda.look_after(path, self._failed(path, error))
 
     async def _look(self, path: bytes, nursery: trio.Nursery) -> None:
         """Compare a path with its row, and do what follows."""
@@ -188,8 +163,9 @@ class Ingest:
             if found is not None and unpublished:
                 self._states[path] = ShareState.IGNORED, unpublished
         elif share is not None and share.is_of(found):
+            self._known.remember(share)  # its row may be newer than the end of its hashing
             self._settle(path)
-            if path in self._retag:
+            if self.hints.is_retagged(path):
                 await self._describe(share)
         elif not await self._move_here(path, found):
             await self._hash_when_still(path, found, share, nursery)
@@ -197,6 +173,7 @@ class Ingest:
     async def _drop(self, path: bytes, share: Share | None) -> None:
         """There is no file to publish at this path any more."""
         self._settle(path)
+        self.hints.described(path)
         self._stillness.forget(path)
         if share is not None:
             await self._withdraw(share)
@@ -207,7 +184,7 @@ class Ingest:
             await self._scan(path)
         else:
             for share in self._shares.below(path):
-                self._hints.look(share.path)
+                self._agenda.look(share.path)
 
     async def _withdraw(self, share: Share) -> None:
         await self._shares.remove(share.path)
@@ -216,13 +193,13 @@ class Ingest:
         self._announce(share.cid)
 
     async def _move_here(self, path: bytes, found: os.stat_result) -> bool:
-        """Whether a file was found that is known by another name, which it no longer has."""
+        """Whether a file was found that is known by another name, or was until now."""
         old = self._known.path_of(stamp_of(found))
         if old is None or old == path:
             return False
         still_there = await trio.to_thread.run_sync(look_at, self._folder, old)
         if still_there is not None and stamp_of(still_there) == stamp_of(found):
-            return False
+            return await self._link_here(old, path)
         replaced = self._shares.get(path)
         moved = await self._shares.rename(old, path)
         self._touched(old)
@@ -237,13 +214,28 @@ class Ingest:
             await self._describe(share)
         return bool(moved)
 
+    async def _link_here(self, old: bytes, path: bytes) -> bool:
+        """A second name of one file has the content of the first, and its own name and tags."""
+        share, replaced = self._shares.get(old), self._shares.get(path)
+        if share is None:
+            return False
+        linked = replace(share, path=path)
+        await self._shares.put(linked)
+        self._touched(path)
+        self._settle(path)
+        self._known.remember(linked)
+        if replaced is not None:
+            self._announce(replaced.cid)
+        await self._describe(linked)
+        return True
+
     async def _describe(self, share: Share) -> None:
-        self._retag.discard(share.path)
+        self.hints.described(share.path)
         try:
             await self._filing.describe(share)
         except (UnsteadyError, OSError) as error:
             _log.debug("%r cannot be described: %s", share.path, error)
-            self._hints.look_after(share.path, self._stillness.still_seconds)
+            self._agenda.look_after(share.path, self._stillness.still_seconds)
         self._announce(share.cid)
 
     async def _hash_when_still(
@@ -257,7 +249,7 @@ class Ingest:
         wait = self._stillness.seconds_to_wait(path, found, self._clock(), trio.current_time())
         if wait > 0:
             self._states[path] = ShareState.WAITING, "until it has been still"
-            self._hints.look_after(path, wait)
+            self._agenda.look_after(path, wait)
         elif not self._hashing.has_room():
             self._states[path] = ShareState.WAITING, "until others are hashed"
             self._hashing.wait_turn(path)
@@ -266,7 +258,7 @@ class Ingest:
 
     def _look_at_ready(self) -> None:
         for path in self._hashing.take_ready():
-            self._hints.look(path)
+            self._agenda.look(path)
 
     async def _hash(self, path: bytes) -> None:
         """Hash and keep the file, and look again: it may have changed meanwhile."""
@@ -278,7 +270,7 @@ class Ingest:
         finally:
             if self._states.get(path) == (ShareState.HASHING, ""):
                 self._states[path] = ShareState.WAITING, "it changed while it was hashed"
-            self._hints.look_after(path, wait)
+            self._agenda.look_after(path, wait)
 
     async def _hash_opened(self, path: bytes) -> float:
         """Seconds until it is to be looked at again."""
@@ -286,7 +278,7 @@ class Ingest:
         def started() -> None:
             self._states[path] = ShareState.HASHING, ""
 
-        told_open = self._writers[path] > 0
+        told_open = self.hints.is_open(path)
         try:
             filed = await self._filing.hash_and_keep(path, started, told_open=told_open)
         except UnsteadyError as error:
@@ -302,6 +294,7 @@ class Ingest:
         before, share = filed
         self._stillness.hashed(share.path, share.hash_seconds)
         self._known.remember(share)
+        self.hints.described(share.path)
         self._settle(share.path)
         self._touched(share.path)
         self._announce(share.cid)
@@ -315,11 +308,10 @@ class Ingest:
         self._states[path] = ShareState.FAILED, str(error)
         return _RETRY_SECONDS
 
-    def _disturb(self, path: bytes) -> None:
+    def _stop(self, path: bytes) -> None:
         """What was being hashed at or below a path is no more what it was."""
         self._hashing.stop(path)
         self._touched(path)
-        self._hints.look_after(path, self._stillness.still_seconds)
 
     def _announce(self, cid: Cid | None) -> None:
         if cid is not None:
@@ -327,7 +319,3 @@ class Ingest:
 
     def _settle(self, path: bytes) -> None:
         self._states.pop(path, None)
-
-
-def _is_at_or_below(path: bytes, folder: bytes) -> bool:
-    return path == folder or path.startswith(folder + b"/")

@@ -176,11 +176,10 @@ class FakeFolders:
 
 
 @dataclass
-class FakeIngest:
+class FakeHints:
     """Writes down what it is told."""
 
     told: list[tuple[str, ...]] = field(default_factory=list)
-    states: dict[bytes, tuple[ShareState, str]] = field(default_factory=dict)
     failure: Exception | None = None
 
     def opened(self, path: bytes) -> None:
@@ -201,13 +200,19 @@ class FakeIngest:
     def renamed(self, old: bytes, new: bytes) -> None:
         self._tell("renamed", old, new)
 
-    def state(self, path: bytes) -> tuple[ShareState, str]:
-        return self.states.get(path, (ShareState.WAITING, "until it has been still"))
-
     def _tell(self, what: str, *paths: bytes) -> None:
         if self.failure is not None:
             raise self.failure
         self.told.append((what, *(path.decode() for path in paths)))
+
+
+@dataclass
+class FakeIngest:
+    hints: FakeHints = field(default_factory=FakeHints)
+    states: dict[bytes, tuple[ShareState, str]] = field(default_factory=dict)
+
+    def state(self, path: bytes) -> tuple[ShareState, str]:
+        return self.states.get(path, (ShareState.WAITING, "until it has been still"))
 
 
 @dataclass

@@ -40,8 +40,8 @@ async def test_what_is_written_is_in_the_real_folder_and_ingest_is_told(mounted:
     await ask((mounted.share / "music/song.mp3").write_bytes, content)
     assert (mounted.real / "music/song.mp3").read_bytes() == content
     assert await ask((mounted.share / "music/song.mp3").read_bytes) == content
-    await until(lambda: ("closed", "music/song.mp3") in mounted.library.ingest.told)
-    told = mounted.library.ingest.told
+    await until(lambda: ("closed", "music/song.mp3") in mounted.library.ingest.hints.told)
+    told = mounted.library.ingest.hints.told
     assert told.index(("opened", "music/song.mp3")) < told.index(("closed", "music/song.mp3"))
     assert ("changed", "music/song.mp3") in told
 
@@ -49,7 +49,7 @@ async def test_what_is_written_is_in_the_real_folder_and_ingest_is_told(mounted:
 async def test_reading_tells_ingest_nothing(mounted: Mounted) -> None:
     (mounted.real / "song.mp3").write_bytes(b"la")
     assert await ask((mounted.share / "song.mp3").read_bytes) == b"la"
-    assert mounted.library.ingest.told == []
+    assert mounted.library.ingest.hints.told == []
 
 
 async def test_what_changes_behind_the_mount_shows(mounted: Mounted) -> None:
@@ -130,8 +130,8 @@ async def test_a_removed_file_lives_as_long_as_it_is_open(mounted: Mounted) -> N
     assert await ask(os.pread, fd, 10, 0) == b"alive"
     assert (await ask(os.stat, path)).st_ino != found.st_ino
     await ask(os.close, fd)
-    await until(lambda: mounted.library.ingest.told.count(("closed", "f")) == 2)
-    assert ("removed", "f") in mounted.library.ingest.told
+    await until(lambda: mounted.library.ingest.hints.told.count(("closed", "f")) == 2)
+    assert ("removed", "f") in mounted.library.ingest.hints.told
 
 
 async def test_renaming_keeps_what_is_open_and_tells_ingest_where_it_went(
@@ -143,8 +143,8 @@ async def test_renaming_keeps_what_is_open_and_tells_ingest_where_it_went(
     await ask(os.write, fd, b"after")
     await ask(os.close, fd)
     assert await ask((mounted.share / "new/f").read_bytes) == b"after"
-    await until(lambda: ("closed", "new/f") in mounted.library.ingest.told)
-    assert ("renamed", "old", "new") in mounted.library.ingest.told
+    await until(lambda: ("closed", "new/f") in mounted.library.ingest.hints.told)
+    assert ("renamed", "old", "new") in mounted.library.ingest.hints.told
 
 
 async def test_renaming_with_flags(mounted: Mounted) -> None:
@@ -281,7 +281,7 @@ async def test_extended_attributes_are_the_real_files_and_ours(mounted: Mounted)
     assert await ask(os.listxattr, path) == ["user.comment", "user.xdg.tags", "user.mime_type"]
     await ask(os.setxattr, path, "user.xdg.tags", b"jazz")
     assert await ask(os.getxattr, path, "user.xdg.tags") == b"jazz"
-    assert ("retagged", "song.mp3") in mounted.library.ingest.told
+    assert ("retagged", "song.mp3") in mounted.library.ingest.hints.told
     await ask(os.removexattr, path, "user.comment")
     await ask(path.write_bytes, b"another song")
     await fails_with(errno.ENODATA, os.getxattr, path, "user.p2pfs.cid")

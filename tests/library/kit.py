@@ -41,18 +41,18 @@ class ShareFolder:
         file = self.folder / path
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
-        self.ingest.changed(path.encode())
+        self.ingest.hints.changed(path.encode())
 
     def remove(self, path: str) -> None:
         """As an unlink through the mount."""
         (self.folder / path).unlink()
-        self.ingest.removed(path.encode())
+        self.ingest.hints.removed(path.encode())
 
     def rename(self, old: str, new: str) -> None:
         """As a rename through the mount."""
         (self.folder / new).parent.mkdir(parents=True, exist_ok=True)
         (self.folder / old).rename(self.folder / new)
-        self.ingest.renamed(old.encode(), new.encode())
+        self.ingest.hints.renamed(old.encode(), new.encode())
 
     def share(self, path: str) -> Share | None:
         return self.shares.get(path.encode())

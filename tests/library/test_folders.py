@@ -57,7 +57,7 @@ async def open_publisher(root: Path) -> AsyncIterator[Publisher]:
             providing = Providing(overlay, Provided(catalog), lambda: [Endpoint("127.0.0.1", 7001)])
             folders = Folders(folder, SharedFolders(catalog), providing, 2 * STILL_SECONDS)
             ingest = Ingest(shares, lambda _: None, STILL_SECONDS, touched=folders.changed)
-            blocks = Blocks(dags, shares, objects, lambda _: True, ingest.changed)
+            blocks = Blocks(dags, shares, objects, lambda _: True, ingest.hints.changed)
             nursery.start_soon(ingest.run)
             nursery.start_soon(providing.run)
             nursery.start_soon(folders.run, ingest.scanned)
@@ -144,7 +144,7 @@ async def test_a_name_that_is_not_utf8_is_left_out_and_said(tmp_path: Path) -> N
     async with open_publisher(tmp_path) as node:
         node.write("d/a", b"a")
         (tmp_path / "share/d").joinpath(os.fsdecode(b"\xff.txt")).write_bytes(b"odd")
-        node.files.ingest.changed(b"d/\xff.txt")
+        node.files.ingest.hints.changed(b"d/\xff.txt")
         reason = "without 1 entries whose names are not UTF-8"
         await wait_until(lambda: node.folders.state(b"d") == (ShareState.PUBLISHED, reason))
         assert node.folders.cid(b"d") == tree({"a": b"a"}).cid

@@ -65,13 +65,13 @@ async def test_a_file_open_for_writing_waits(tmp_path: Path) -> None:
         with (share.folder / "open").open("wb") as file:
             file.write(b"half")
             file.flush()
-            share.ingest.opened(b"open")
+            share.ingest.hints.opened(b"open")
             share.write("other", b"finished")
             await share.wait_share("other")
             await wait_until(lambda: "open for writing" in share.state("open")[1])
             assert share.share("open") is None
             assert share.state("open")[0] is ShareState.WAITING
-        share.ingest.closed(b"open")
+        share.ingest.hints.closed(b"open")
         assert (await share.wait_share("open")).size == 4
 
 
@@ -91,7 +91,7 @@ async def test_a_touched_file_keeps_its_content(tmp_path: Path) -> None:
         old = await share.wait_share("a")
         await share.shares.set_announced(old, 5, 6)
         os.utime(share.folder / "a", (1, 1))
-        share.ingest.changed(b"a")
+        share.ingest.hints.changed(b"a")
         await wait_until(lambda: (row := share.share("a")) is not None and row.mtime_ns == 10**9)
         new = share.share("a")
         assert new is not None
@@ -165,7 +165,7 @@ async def test_links_and_special_files_are_left_out(tmp_path: Path) -> None:
         (share.folder / "folder").symlink_to(tmp_path)
         os.mkfifo(share.folder / "pipe")
         for path in (b"link", b"pipe", b"folder/secret"):
-            share.ingest.changed(path)
+            share.ingest.hints.changed(path)
         await wait_until(lambda: share.state("link")[0] is ShareState.IGNORED)
         await wait_until(lambda: share.state("pipe")[0] is ShareState.IGNORED)
         await wait_until(lambda: share.state("folder/secret")[0] is ShareState.FAILED)
@@ -216,7 +216,7 @@ async def test_a_write_during_hashing_starts_it_again(tmp_path: Path) -> None:
         await wait_until(lambda: share.state("big")[0] is ShareState.HASHING)
         with (share.folder / "big").open("r+b") as file:
             file.write(b"changed")
-        share.ingest.changed(b"big")
+        share.ingest.hints.changed(b"big")
         row = await share.wait_share("big")
         assert row.cid == cid_of(b"changed" + big[7:])
         assert len(share.told) == 1
@@ -265,7 +265,7 @@ async def test_any_order_of_changes_ends_in_the_truth(tmp_path: Path) -> None:
 async def test_names_that_are_no_utf8_are_published_readably(tmp_path: Path) -> None:
     async with open_share_folder(tmp_path) as share:
         (share.folder / os.fsdecode(b"caf\xe9.txt")).write_bytes(b"x")
-        share.ingest.changed(b"caf\xe9.txt")
+        share.ingest.hints.changed(b"caf\xe9.txt")
         await wait_until(lambda: share.shares.get(b"caf\xe9.txt") is not None)
         row = share.shares.get(b"caf\xe9.txt")
         assert row is not None

@@ -1,0 +1,78 @@
+"""Where to look, and when: what the mount and the kernel say of the folder, gathered by path.
+
+A hint is cheap and may be wrong or come twice: what is at a path is for `ingest` to see.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from p2pfs.library.agenda import Agenda
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+class Hints:
+    """Sync and cheap, for `fs` calls them at every write.  Paths are relative to the folder.
+
+    `stop` is told of each path whose content is no more what it was, with all below it.
+    """
+
+    def __init__(self, still_seconds: float, stop: Callable[[bytes], None]) -> None:
+        self._still_seconds = still_seconds
+        self._stop = stop
+        self._writers: Counter[bytes] = Counter()
+        self._retagged: set[bytes] = set()
+        self.agenda: Agenda[bytes] = Agenda()
+
+    def opened(self, path: bytes) -> None:
+        """Somebody opened the file for writing."""
+        self._writers[path] += 1
+        self.changed(path)
+
+    def closed(self, path: bytes) -> None:
+        """One of those who had it open for writing closed it."""
+        self._writers[path] -= 1
+        if self._writers[path] <= 0:
+            del self._writers[path]
+        self.agenda.look_unless_due(path)
+
+    def changed(self, path: bytes) -> None:
+        """Something was written to, created, cut, or is not what it was."""
+        self._stop(path)
+        self.agenda.look_after(path, self._still_seconds)
+
+    def retagged(self, path: bytes) -> None:
+        """The user's own tags, an extended attribute, were changed."""
+        self._retagged.add(path)
+        self.agenda.look_unless_due(path)
+
+    def removed(self, path: bytes) -> None:
+        """The name is gone."""
+        self._stop(path)
+        self.agenda.look(path)
+
+    def renamed(self, old: bytes, new: bytes) -> None:
+        """A file, or a folder with all below it, was moved; what was at `new` is gone."""
+        for path in [path for path in self._writers if _is_at_or_below(path, old)]:
+            self._writers[new + path[len(old) :]] += self._writers.pop(path)
+        for path in (new, old):  # this order: a row moves if its file is found before it is missed
+            self.removed(path)
+
+    def is_open(self, path: bytes) -> bool:
+        """Whether somebody has told that he writes to it."""
+        return self._writers[path] > 0
+
+    def is_retagged(self, path: bytes) -> bool:
+        """Whether the file is to be described anew."""
+        return path in self._retagged
+
+    def described(self, path: bytes) -> None:
+        """It was."""
+        self._retagged.discard(path)
+
+
+def _is_at_or_below(path: bytes, folder: bytes) -> bool:
+    return path == folder or path.startswith(folder + b"/")
