@@ -105,6 +105,13 @@ _add(
     "p2pfs config share",
     "p2pfs config --json",
 )
+_add(
+    "doctor:doctor",
+    "Look for what keeps a node from working here, and say what to do about it.",
+    _HERE,
+    "p2pfs doctor",
+    "p2pfs doctor --json",
+)
 _add("version:version", "Print the version.", _HERE)
 
 

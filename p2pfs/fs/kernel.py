@@ -43,12 +43,17 @@ class Mounted:
 
     def is_there(self) -> bool:
         """Whether it still is, perhaps below another mount."""
-        return any(self == other for other in _mounts())
+        return any(self == other for other in mounts())
+
+
+def mounts() -> list[Mounted]:
+    """All that this process sees, in the order they were made."""
+    return [_parsed(line) for line in MOUNTS.read_bytes().splitlines()]
 
 
 def mounted_at(path: Path) -> Mounted | None:
     """The file system that is mounted on exactly this path, the topmost."""
-    return next((mount for mount in reversed(_mounts()) if mount.path == path), None)
+    return next((mount for mount in reversed(mounts()) if mount.path == path), None)
 
 
 def kernel_request_timeout(folder: Path = _TIMEOUTS) -> float:
@@ -87,10 +92,6 @@ def abort_connection(mounted: Mounted, connections: Path = CONNECTIONS) -> None:
         (connections / mounted.minor / "abort").write_text("1")
     except OSError as error:
         log.warning("cannot abort the connection of %s: %s", mounted.path, error)
-
-
-def _mounts() -> list[Mounted]:
-    return [_parsed(line) for line in MOUNTS.read_bytes().splitlines()]
 
 
 def _parsed(line: bytes) -> Mounted:

@@ -1,0 +1,140 @@
+"""`p2pfs doctor`: probe, judge, show."""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+from typing import TYPE_CHECKING
+
+from p2pfs import __version__
+from p2pfs.cli.control import running_status
+from p2pfs.cli.printing import paint_for, write_json, write_table
+from p2pfs.errors import NotRunningError, P2pfsError, UsageError
+from p2pfs.identity import load_identity
+from p2pfs.settings import DEFAULT_LISTEN, Settings, load_settings, places
+from p2pfs.text import Column, printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from p2pfs.doctor.facts import Running
+    from p2pfs.doctor.findings import Finding, Verdict
+    from p2pfs.text import Style
+
+# Those that need a C library or a compiler, or are most often the wrong version.
+_LIBRARIES = ("trio", "pyfuse3", "httpx", "hypercorn", "kademlia", "cryptography", "libipld")
+_STYLES: dict[Verdict, Style] = {"ok": "good", "warn": "busy", "fail": "bad"}
+_FAILED = 1
+
+
+def doctor(*, json: bool = False) -> None:
+    """Look for what keeps a node from working here, and say what to do about it.
+
+    Parameters
+    ----------
+    json
+        Print JSON instead, for scripts.
+    """
+    from p2pfs.doctor.findings import report  # late, as all of it: trio comes with the probes
+
+    found = report(list(_findings()))
+    if json:
+        write_json(found)
+    elif sys.stdout.isatty():
+        write_table(_COLUMNS, found.findings)
+        _write_fixes(found.findings)
+    else:
+        write_table([*_COLUMNS, Column("FIX", lambda f: f.fix)], found.findings)
+    if not found.healthy:
+        sys.exit(_FAILED)
+
+
+def _findings() -> Iterator[Finding]:
+    from p2pfs.doctor import judging, probing
+
+    yield _version()
+    yield from judging.judge_libraries(probing.probe_libraries(_LIBRARIES))
+    yield from judging.judge_fuse(probing.probe_fuse())
+    yield from judging.judge_mounts(probing.probe_mounts())
+    config, settings = _config()
+    yield config
+    yield _key(settings)
+    running = _running()
+    if not running.there:
+        moves_on = settings.listen == DEFAULT_LISTEN
+        yield from judging.judge_ports(probing.probe_ports(settings.listen), moves_on=moves_on)
+    yield judging.judge_running(running)
+    yield judging.judge_clock(probing.probe_clock())
+    yield judging.judge_folder(probing.probe_folder("data", settings.places.data))
+    yield judging.judge_folder(probing.probe_folder("share", settings.share))
+    cache = probing.probe_folder("cache", settings.places.cache)
+    yield judging.judge_folder(cache, settings.min_free)
+    yield judging.judge_descriptors(probing.probe_descriptors())
+    yield judging.judge_watches(probing.probe_watches())
+
+
+def _version() -> Finding:
+    from p2pfs.doctor.findings import Finding
+
+    system = f"Python {platform.python_version()}, {platform.system()} {platform.release()}"
+    return Finding("p2pfs", "ok", f"{__version__} on {system}")
+
+
+def _config() -> tuple[Finding, Settings]:
+    """What is to be said of the settings, and those to go on with."""
+    from p2pfs.doctor.findings import Finding
+
+    where = places(os.environ)
+    try:
+        settings = load_settings({})
+    except UsageError as error:
+        fix = f"correct it in {where.config_file}, or in the environment; `p2pfs config` shows all"
+        finding = Finding("settings", "fail", str(error), fix)
+        return finding, Settings(where, where.data / "share")
+    there = "" if where.config_file.exists() else ", which is not there: defaults"
+    return Finding("settings", "ok", f"{where.config_file}{there}"), settings
+
+
+def _key(settings: Settings) -> Finding:
+    from p2pfs.doctor.findings import Finding
+
+    try:
+        identity = load_identity(settings.places.identity, settings.overlay_network())
+    except UsageError as error:
+        fix = "`p2pfs id import --force FILE` puts another in its place"
+        return Finding("key", "fail", str(error), fix)
+    if identity is None:
+        return Finding("key", "ok", "none yet; made at the first start")
+    return Finding("key", "ok", identity.peer_id)
+
+
+def _running() -> Running:
+    from p2pfs.doctor.facts import Running
+
+    try:
+        status = running_status()
+    except NotRunningError:
+        return Running(there=False)
+    except P2pfsError as error:
+        return Running(there=True, error=str(error))
+    wrong = sum(peer.wrong for peer in status.peers)
+    overlay = status.overlay
+    return Running(True, "", status.address, overlay.mode, overlay.contacts, wrong)
+
+
+def _write_fixes(findings: list[Finding]) -> None:
+    """Below the table, for they are long."""
+    bad = [finding for finding in findings if finding.fix]
+    paint = paint_for(sys.stdout)
+    if bad:
+        print()
+    for finding in bad:
+        print(paint(finding.subject, _STYLES[finding.verdict]) + ": " + printable(finding.fix))
+
+
+_COLUMNS: list[Column[Finding]] = [
+    Column("", lambda f: f.verdict, style=lambda f: _STYLES[f.verdict]),
+    Column("CHECK", lambda f: f.subject),
+    Column("FOUND", lambda f: f.says),
+]
