@@ -93,3 +93,5 @@ def _read(found: Path, content: Path, where: list[tuple[int, int]], wrong: list[
                 got = str(error).encode()
             if got != os.pread(original.fileno(), length, at):
                 wrong.append(at)
+            # Else the kernel would answer whoever comes next, and the node's cache have no work.
+            os.posix_fadvise(file.fileno(), at, length, os.POSIX_FADV_DONTNEED)

@@ -68,6 +68,8 @@ class Running:
 
 
 class Cache(RuleBasedStateMachine):
+    steps = 0
+
     def __init__(self) -> None:
         super().__init__()
         self.folder = Path(tempfile.mkdtemp(prefix="p2pfs-machine-", dir="/var/tmp"))
@@ -212,6 +214,7 @@ class Cache(RuleBasedStateMachine):
 
     @invariant()
     def what_is_leased_stays(self) -> None:
+        Cache.steps += 1
         assert all(held.present.covers(start, stop) for _, held, start, stop in self.leases)
 
     @invariant()
@@ -258,4 +261,6 @@ def test_any_order_of_reading_evicting_crashing_and_restarting() -> None:
 
 @pytest.mark.nightly
 def test_ten_thousand_steps() -> None:
-    run(100, 100)
+    before = Cache.steps
+    run(110, 100)
+    assert Cache.steps - before >= 10_000
