@@ -114,7 +114,7 @@ async def test_a_mount_full_of_bugs_answers_and_lives_on(mounted: Mounted) -> No
 async def test_a_library_full_of_bugs_harms_nobody_else(mounted: Mounted, tmp_path: Path) -> None:
     library = mounted.library
     library.publish("jazz", "song.mp3", b"la")
-    for part in (library.reading, library.searches, library.ingest):
+    for part in (library.reading, library.searches, library.ingest.hints):
         part.failure = RuntimeError("a bug")
     for call in (
         (mounted.path / "by-tag/jazz/song.mp3").read_bytes,
