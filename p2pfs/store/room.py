@@ -147,12 +147,11 @@ class Room:
         return self.used_bytes + self._claimed - self._limit
 
     async def _evict(self, spared: Callable[[Object], Intervals]) -> bool:
-        if self._excess <= 0:
-            return True
-        async with self._evicting:
-            pinned = self._pins.contents()
-            await self._evict_closed(pinned)
-            await self._evict_open(pinned, spared)
+        async with self._evicting:  # also where nothing is to go: holes may still be under way
+            if self._excess > 0:
+                pinned = self._pins.contents()
+                await self._evict_closed(pinned)
+                await self._evict_open(pinned, spared)
         return self._excess <= 0
 
     async def _evict_closed(self, pinned: set[Cid]) -> None:

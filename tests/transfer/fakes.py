@@ -59,6 +59,8 @@ class FakeRoom:
         self.quota = 1 << 40
         self.is_tight = is_tight
         self.freed: list[int] = []
+        self.frees: FakeObject | None = None
+        """Whose disk has room again once something was evicted."""
 
     def claim(self, size: int) -> nullcontext[Claim]:
         return nullcontext(Claim(size))
@@ -73,7 +75,9 @@ class FakeRoom:
     async def free(self, size: int) -> bool:
         await trio.lowlevel.checkpoint()
         self.freed.append(size)
-        return False
+        if self.frees is not None:
+            self.frees.is_full = False
+        return self.frees is not None
 
 
 class FakeObject:

@@ -385,3 +385,33 @@ async def test_made_up_providers_do_not_hide_the_real_one(
                 return
             await trio.sleep(6)
     pytest.fail("the real one was never asked")
+
+
+async def test_without_room_only_what_a_reader_waits_for_is_fetched(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(8 * MIB)
+    client = FakeClient(dag, a=FakePeer())
+    async with downloading(client, dag, room=FakeRoom(is_tight=True)) as (download, held):
+        download.prefetch("reader", [(CHUNK, 4 * MIB)])
+        await trio.sleep(1)
+        assert not held.present
+        assert not held.presence.windows  # else it would be tried for ever
+        await download.wait(0, CHUNK)
+        assert held.checked.covers(0, CHUNK)
+
+
+async def test_a_full_disk_is_tried_again_when_the_cache_gave_something_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(1 * MIB)
+    client = FakeClient(dag, a=FakePeer())
+    room = FakeRoom()
+    async with downloading(client, dag, room=room) as (download, held):
+        held.is_full = True
+        with pytest.raises(NoSpaceError):
+            await download.wait(0, CHUNK)
+        assert room.freed
+        room.frees = held
+        await download.wait(0, CHUNK)
+        assert held.checked.covers(0, CHUNK)
