@@ -1,20 +1,20 @@
 """Patterns beyond what trio brings: all of them, one of many askers, errors as themselves.
 
-No policy belongs here: no retries, no deadlines, no queues.
+No policy belongs here: no retries, no queues, and how long to wait is for the callers.
 """
 
 from __future__ import annotations
 
 from collections.abc import Hashable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
-from p2pfs.errors import NotRunningError
+from p2pfs.errors import NotRunningError, TimedOutError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 
 T = TypeVar("T")
 K = TypeVar("K", bound=Hashable)
@@ -34,6 +34,15 @@ async def open_nursery() -> AsyncIterator[trio.Nursery]:
         failure = _lone(group)
     if failure is not None:
         raise failure  # outside the handler, so that it keeps its own cause
+
+
+@contextmanager
+def deadline(seconds: float, what: str) -> Iterator[None]:
+    """Raise TimedOutError if the block has not ended after `seconds`."""
+    with trio.move_on_after(seconds) as scope:
+        yield
+    if scope.cancelled_caught:
+        raise TimedOutError(f"{what} took longer than {seconds:g} s")
 
 
 async def all_of(calls: Iterable[Callable[[], Awaitable[T]]]) -> list[T]:

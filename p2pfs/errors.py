@@ -79,6 +79,26 @@ class FuseError(P2pfsError):
     exit_code = 5
 
 
+class NotPermittedError(P2pfsError):
+    """The system does not let this user read or write something."""
+
+    errno = _errno.EACCES
+    exit_code = 5
+
+
+class ExistsError(P2pfsError):
+    """Something else is there already, and nobody has said that it may go."""
+
+    errno = _errno.EEXIST
+    advice = "name another place with -o, or replace it with --force"
+
+
+class CutError(P2pfsError):
+    """An answer of the node broke off; the rest can be asked for."""
+
+    advice = "the same command goes on from here"
+
+
 class NoSpaceError(P2pfsError):
     errno = _errno.ENOSPC
     exit_code = 7

@@ -19,6 +19,7 @@ import trio
 from p2pfs import status
 from p2pfs.concurrency import open_nursery
 from p2pfs.control.api import Control, bind_control
+from p2pfs.control.content import content_endpoints
 from p2pfs.control.found import search_endpoints
 from p2pfs.control.kept import pin_endpoints, upkeep_endpoints
 from p2pfs.control.running import running_endpoints
@@ -183,6 +184,7 @@ async def _serve(
                 **search_endpoints(searches),
                 **pin_endpoints(Pinning(reading, pins, objects.room)),
                 **upkeep_endpoints(upkeep),
+                **content_endpoints(reading),
             }
             nursery.start_soon(_control, settings, Control(endpoints))
             operations = build_operations(reading, searches, shares, ingest, folders, own, pages)

@@ -55,9 +55,9 @@ def human_bytes(count: float) -> str:
     return f"{count:.1f} TiB"
 
 
-def counted(number: int, noun: str) -> str:
+def counted(number: int, noun: str, plural: str = "") -> str:
     """`1 peer`, `2 peers`."""
-    return f"{number} {noun}" + ("" if number == 1 else "s")
+    return f"{number} {noun if number == 1 else plural or noun + 's'}"
 
 
 def uncoloured(text: str, _style: Style) -> str:

@@ -5,21 +5,37 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from pathlib import PurePosixPath
+from urllib.parse import unquote
 
 from p2pfs.content.cid import parse_cid
+from p2pfs.control.asked import Asked
 from p2pfs.errors import MalformedError, NotFoundError, UsageError
+from p2pfs.library.names import safe_name
 
 _CID_ATTRIBUTE = "user.p2pfs.cid"
 _BY_HASH = "by-hash"
+_SCHEME = "ipfs://"
+_GATEWAY_PATH = "/ipfs/"
+
+
+def asked_of(word: str) -> tuple[Asked, str]:
+    """What to ask the node for, and a name to save it by; raises as `content_named`."""
+    named = content_named(word)
+    cid, *path = (part for part in named.split("/") if part)
+    own = os.path.basename(os.path.abspath(word)) if os.path.lexists(word) else (cid, *path)[-1]
+    return Asked(cid, path), safe_name(own)
 
 
 def content_named(word: str) -> str:
     """`CID[/path]` of what was named by a content id or by a path in the mount.
 
-    Raises NotFoundError for a path where nothing is, UsageError for one outside of any mount.
+    A content id may come as `ipfs://CID` or `/ipfs/CID`, as other programs write it.  Raises
+    NotFoundError for a path where nothing is, UsageError for one outside of any mount.
     """
-    if _is_cid(word.partition("/")[0]):
-        return word
+    bare = unquote(word.removeprefix(_SCHEME)) if word.startswith(_SCHEME) else word
+    bare = bare.removeprefix(_GATEWAY_PATH)
+    if _is_cid(bare.partition("/")[0]):
+        return bare
     with suppress(OSError):
         return os.getxattr(word, _CID_ATTRIBUTE).decode()
     parts = PurePosixPath(os.path.abspath(word)).parts

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 import msgspec
 
 from p2pfs.control.calls import PREFIX, Failed, Nothing, Told
-from p2pfs.errors import AnsweredError, NotAnsweringError, NotRunningError
+from p2pfs.errors import AnsweredError, CutError, NotAnsweringError, NotRunningError
 from p2pfs.settings import places
 from p2pfs.status import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Generator, Iterator
     from pathlib import Path
 
     import httpx
@@ -43,7 +43,7 @@ def ask(
         return msgspec.json.decode(response.content, type=answer)
 
 
-def follow(name: str, question: msgspec.Struct, told: type[T]) -> Iterator[T]:
+def follow(name: str, question: msgspec.Struct, told: type[T]) -> Generator[T, None, None]:
     """What the node of this home tells, as it comes; raises as `ask`, also half-way.
 
     To stop listening is to take the question back.
@@ -61,6 +61,26 @@ def follow(name: str, question: msgspec.Struct, told: type[T]) -> Iterator[T]:
                 raise _answered(said.failed)
             if said.value is not None:
                 yield said.value
+
+
+def receive(name: str, question: msgspec.Struct) -> Iterator[bytes]:
+    """The bytes that the node of this home answers, as they come; raises as `ask`.
+
+    CutError if they end too early: then the next question for the rest is told why.
+    """
+    import httpx
+
+    with (
+        _client(places(os.environ).socket, None) as client,
+        _domain_errors(),
+        client.stream("POST", PREFIX + name, content=msgspec.json.encode(question)) as response,
+    ):
+        if response.is_error:
+            raise _answered(msgspec.json.decode(response.read(), type=Failed))
+        try:
+            yield from response.iter_raw()
+        except (httpx.RemoteProtocolError, httpx.ReadError) as error:
+            raise CutError("the node broke off in the middle of the content") from error
 
 
 def running_status() -> Status:

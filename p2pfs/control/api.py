@@ -9,6 +9,7 @@ import logging
 import os
 import socket
 from contextlib import aclosing
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -19,9 +20,11 @@ from p2pfs.control.calls import (
     PREFIX,
     Answering,
     Failed,
+    Streaming,
     Told,
 )
 from p2pfs.errors import NotFoundError, P2pfsError, UsageError
+from p2pfs.peers.answers import Answer, respond
 from p2pfs.status import encode_json
 
 if TYPE_CHECKING:
@@ -63,6 +66,9 @@ class Control:
                 answer = await endpoint.answer(question)
                 await _respond(send, _OK, answer)
                 return
+            if isinstance(endpoint, Streaming):
+                await _stream(endpoint, question, receive, send)
+                return
         except P2pfsError as error:
             await _respond(send, _REFUSED, _failed(error))
         except Exception as error:  # noqa: BLE001 the edge: one odd question must not end the node
@@ -70,6 +76,12 @@ class Control:
             await _respond(send, _REFUSED, _failed(error))
         else:
             await _tell(endpoint, question, receive, send)
+
+
+async def _stream(endpoint: Streaming, question: object, receive: Receive, send: Send) -> None:
+    length = str(endpoint.length(question)).encode()
+    headers = [(b"content-type", b"application/octet-stream"), (b"content-length", length)]
+    await respond(Answer(HTTPStatus.OK, headers, endpoint.stream(question)), "POST", receive, send)
 
 
 async def _tell(endpoint: Telling, question: object, receive: Receive, send: Send) -> None:

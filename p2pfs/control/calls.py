@@ -52,4 +52,16 @@ class Telling(NamedTuple):
     tell: Callable[[Any], AsyncGenerator[msgspec.Struct, None]]
 
 
-Endpoint = Answering | Telling
+class Streaming(NamedTuple):
+    """Answers a question with as many bytes as `length` says of it.
+
+    `stream` may raise P2pfsError before its first piece, which may be empty but has to come; what
+    it raises later cuts the answer, and whoever asks for the rest is told why.
+    """
+
+    question: type[msgspec.Struct]
+    length: Callable[[Any], int]
+    stream: Callable[[Any], AsyncGenerator[bytes | bytearray, None]]
+
+
+Endpoint = Answering | Telling | Streaming

@@ -1,4 +1,4 @@
-"""Failures become errnos here, and deadlines become failures: the one translator of the mount.
+"""Failures become errnos here: the one translator of the mount.
 
 What any failure means is said in `p2pfs.errors`; this only hands its errno to the kernel.
 """
@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import errno
 import logging
-from contextlib import contextmanager
 from functools import wraps
 from inspect import iscoroutinefunction
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -15,10 +14,10 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 import pyfuse3
 import trio
 
-from p2pfs.errors import P2pfsError, TimedOutError
+from p2pfs.errors import P2pfsError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterator
+    from collections.abc import Awaitable, Callable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -49,15 +48,6 @@ def errno_of(error: Exception) -> int | None:
     if isinstance(error, OSError) and error.errno:
         return error.errno
     return None
-
-
-@contextmanager
-def deadline(seconds: float, what: str) -> Iterator[None]:
-    """Raise TimedOutError if the block has not ended after `seconds`."""
-    with trio.move_on_after(seconds) as scope:
-        yield
-    if scope.cancelled_caught:
-        raise TimedOutError(f"{what} took longer than {seconds:g} s")
 
 
 def _answered(handler: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from p2pfs.concurrency import deadline
 from p2pfs.content.cid import parse_cid
 from p2pfs.errors import MalformedError, NotFoundError
-from p2pfs.fs.errnos import deadline
 from p2pfs.fs.limits import Deadlines
 from p2pfs.fs.readme import README
 from p2pfs.fs.tree import (
@@ -31,7 +31,7 @@ from p2pfs.fs.tree import (
     blocks,
     encoded_name,
 )
-from p2pfs.library.names import distinct_name, safe_name
+from p2pfs.library.names import entry_name
 from p2pfs.library.resolving import Kind
 from p2pfs.library.searching import search_key, tag_key
 
@@ -205,7 +205,7 @@ class Views:
                 raise
         folder = await self._reading.resolve(cid)
         for entry in await self._reading.entries(folder):
-            if _shown(entry.name, entry.cid) == name.encode():
+            if entry_name(entry.name, entry.cid) == name:
                 return await self._reading.resolve(cid, (entry.name,))
         raise NotFoundError(f"no {name!r} in {cid}")
 
@@ -237,21 +237,9 @@ def _thing(parent: Node, name: bytes, found: Resolved) -> Thing:
 def _folder_entries(folder: Node, children: Mapping[str, Resolved]) -> list[Entry]:
     entries = []
     for text, child in children.items():
-        name = _shown(text, child.cid)
+        name = entry_name(text, child.cid).encode()
         entries.append(Entry(name, _thing(folder, name, child)))
     return entries
-
-
-def _shown(name: str, cid: Cid) -> bytes:
-    """The name of an entry in a directory of the network.
-
-    As it is, dots in front included, unless no file system can hold it or no terminal should
-    print it: then it is rendered safe, and told from others by its content id.
-    """
-    encoded, body = encoded_name(name), name.lstrip(".")
-    if encoded is not None and (not body or safe_name(body) == body):
-        return encoded
-    return distinct_name(safe_name(name), cid).encode()
 
 
 def _asked(folder: TagFolder) -> str:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from p2pfs.errors import ReadOnlyError
 from p2pfs.fs.share import TAGS
-from p2pfs.fs.tree import ContentFile, Node, Shared
+from p2pfs.fs.tree import ContentFile, ContentFolder, Node, Shared
 from p2pfs.identity import peer_id
 
 if TYPE_CHECKING:
@@ -66,6 +66,8 @@ class ExtendedAttributes:
             raise _unsupported()
         if isinstance(node.thing, ContentFile):
             return _only(self._of_content(node, node.thing), name)
+        if isinstance(node.thing, ContentFolder):
+            return _only({_OURS + b"cid": str(node.thing.cid).encode()}, name)
         raise _missing()
 
     async def names(self, node: Node) -> list[bytes]:

@@ -55,6 +55,19 @@ def distinct_name(name: str, cid: Cid) -> str:
     return _cut(stem, room) + mark + extension
 
 
+def entry_name(name: str, cid: Cid) -> str:
+    """The name by which an entry of a directory of the network is shown, and saved.
+
+    As it is, dots in front included, unless no file system can hold it or no terminal should
+    print it: then it is rendered safe, and told from others by its content id.
+    """
+    body = name.lstrip(".")
+    is_printable = not body or is_safe(body)
+    if name in ("", ".", "..") or not is_printable or len(name.encode()) > MAX_NAME_BYTES:
+        return distinct_name(safe_name(name), cid)
+    return name
+
+
 def named(contents: Iterable[tuple[Cid, str]], kept: Mapping[str, Cid]) -> dict[str, Cid]:
     """One safe name for each content, given its published names in order of rank.
 

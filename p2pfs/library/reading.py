@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.content.unixfs import parse_file
+from p2pfs.content.walk import MAX_DEPTH, Gap, leaves
 from p2pfs.errors import NotFoundError
 from p2pfs.library.openfile import InlineFile, OpenFile, StoredFile
 from p2pfs.library.readahead import AHEAD_BUDGET_BYTES, Budget
@@ -22,10 +23,11 @@ from p2pfs.transfer.download import Download
 from p2pfs.transfer.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import AsyncGenerator, Iterable
 
     from p2pfs.content.cid import Cid
-    from p2pfs.content.unixfs import Entry
+    from p2pfs.content.unixfs import Entry, FileNode
+    from p2pfs.content.walk import Leaf
     from p2pfs.dht.overlay import Overlay, Provider
     from p2pfs.identity import OwnKey
     from p2pfs.peers.client import Client
@@ -99,6 +101,27 @@ class Reading:
     async def children(self, directory: Resolved) -> dict[str, Resolved]:
         """Everything in a directory by its name; see `Resolving.children`."""
         return await self._resolving.children(directory)
+
+    async def leaves(self, cid: Cid, size: int) -> AsyncGenerator[Leaf, None]:
+        """The blocks with content of a file, in order; nodes that are not here are fetched.
+
+        Raises as `resolve`.
+        """
+        start = 0
+        fetched: OrderedDict[Cid, FileNode] = OrderedDict()
+
+        def known(node: Cid) -> FileNode | None:
+            return fetched.get(node) or self._dags.node(node)
+
+        while start < size:
+            for found in leaves(cid, size, start, size, known):
+                if isinstance(found, Gap):
+                    fetched[found.cid] = await self._resolving.file_node(found.cid, cid)
+                    if len(fetched) > MAX_DEPTH:  # the walk needs those on its way only
+                        fetched.popitem(last=False)
+                    break
+                start = found.stop
+                yield found
 
     async def open(
         self,

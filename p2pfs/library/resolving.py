@@ -25,6 +25,7 @@ from p2pfs.content.unixfs import (
     SymlinkNode,
     UnixfsNode,
     parse_block,
+    parse_file,
 )
 from p2pfs.errors import NotFoundError, P2pfsError
 from p2pfs.transfer.anyone import fetch_block
@@ -135,6 +136,11 @@ class Resolving:
         found = await all_of([partial(child, entry) for entry in entries])
         names = [entry.name for entry in entries]
         return dict(zip(names, found, strict=True))
+
+    async def file_node(self, cid: Cid, root: Cid) -> FileNode:
+        """What a block of a file says; raises as `resolve`."""
+        self._sources.belongs(cid, root)
+        return parse_file(cid, await self._block(cid))
 
     def raw_block(self, cid: Cid) -> bytes | None:
         """A verified raw block that is still in memory, since its length was asked for."""

@@ -11,12 +11,13 @@ import msgspec
 import pytest
 import trio
 
-from p2pfs.cli.control import ask, follow
+from p2pfs.cli.control import ask, follow, receive
 from p2pfs.concurrency import open_nursery
 from p2pfs.control.api import Control, bind_control
-from p2pfs.control.calls import Answering, Endpoint, Nothing, Telling
+from p2pfs.control.calls import Answering, Endpoint, Nothing, Streaming, Telling
 from p2pfs.errors import (
     AnsweredError,
+    CutError,
     NoSpaceError,
     NotAnsweringError,
     NotFoundError,
@@ -110,6 +111,34 @@ async def test_what_is_told_bit_by_bit_ends_with_its_failure(home: Path) -> None
         await asked(home, partial(listen), ENDPOINTS)
     assert heard == [Count(0), Count(1), Count(2)]
     assert failed.value.exit_code == NotFoundError.exit_code
+
+
+async def some_bytes(count: Count) -> AsyncGenerator[bytes | bytearray, None]:
+    if count.number > 3:
+        raise NoSpaceError("the disk is full")
+    yield b""
+    for _ in range(min(count.number, 2)):
+        yield b"x"
+    if count.number > 2:
+        raise NotFoundError("gone meanwhile")
+
+
+async def bytes_of(home: Path, number: int) -> bytes:
+    stream: dict[str, Endpoint] = {"some": Streaming(Count, lambda count: count.number, some_bytes)}
+    question = partial(lambda: b"".join(receive("some", Count(number))))
+    return bytes(await asked(home, question, stream))  # type: ignore[arg-type]
+
+
+async def test_bytes_come_as_they_are(home: Path) -> None:
+    assert await bytes_of(home, 0) == b""
+    assert await bytes_of(home, 2) == b"xx"
+
+
+async def test_bytes_that_cannot_begin_are_refused_and_others_are_cut(home: Path) -> None:
+    with pytest.raises(AnsweredError, match="the disk is full"):
+        await bytes_of(home, 4)
+    with pytest.raises(CutError):
+        await bytes_of(home, 3)
 
 
 async def test_who_stops_listening_ends_the_telling(home: Path) -> None:

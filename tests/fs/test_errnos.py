@@ -7,8 +7,9 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from p2pfs.concurrency import deadline
 from p2pfs.errors import NoProvidersError, TimedOutError, UnreachableError
-from p2pfs.fs.errnos import deadline, every_handler_answered
+from p2pfs.fs.errnos import every_handler_answered
 
 
 @every_handler_answered
