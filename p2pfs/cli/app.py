@@ -63,6 +63,7 @@ app.command(
     group=_HERE,
 )
 _add("status:status", "Show what the running node does.", _HERE, "p2pfs status --json")
+_add("peers:peers", "Show the nodes that content was fetched from.", _HERE, "p2pfs peers")
 _add(
     "search:search",
     "Find files by the words of their names.\n\n"
@@ -82,6 +83,13 @@ _add(
     "p2pfs get ~/p2p/by-tag/music/song.mp3",
     "p2pfs get CONTENT-ID/chapter-1 -o ~/books",
     "p2pfs get CONTENT-ID -o - | tar x",
+)
+_add(
+    "info:info",
+    "Show what is known of a content: names, tags, who has it, how much of it is here.",
+    _FINDING,
+    "p2pfs info ~/p2p/by-tag/music/song.mp3",
+    "p2pfs info CONTENT-ID --json",
 )
 _add(
     "cid:cid",

@@ -48,3 +48,35 @@ class LeafHash(msgspec.Struct, frozen=True):
     start: int
     stop: int
     sha256: str
+
+
+class OwnFile(msgspec.Struct, frozen=True):
+    """A file of this node with that content; `path` is below the share folder, or absolute."""
+
+    path: str
+    state: str
+
+
+class ContentInfo(msgspec.Struct, frozen=True):
+    """All that is known of a content.  `info --json` prints exactly this; fields are only added.
+
+    `kind` is `file`, `directory` or `symlink`.  What only publishers can say (`names`, `tags`,
+    `mime`, `crc32` in 8 hexadecimal digits, `published` in UNIX seconds) is empty or null where no
+    publisher is known.  `publishers` and `providers` are peer ids, `cached` is percent, null for
+    what is no file.  A pipe gets a line a fact: its name, a tab, its value; lists with commas.
+    """
+
+    cid: str
+    kind: str
+    size: int
+    names: list[str]
+    tags: list[str]
+    mime: str
+    crc32: str
+    published: int | None
+    publishers: list[str]
+    providers: list[str]
+    cached: int | None
+    pinned: bool
+    own: list[OwnFile]
+    last_error: str

@@ -61,6 +61,17 @@ SELECT tag FROM step WHERE tag IS NOT NULL AND NOT (tag >= 'word:' AND tag < 'wo
 ) LIMIT ?
 """
 
+# The next publisher is found by the primary key, as in `_KNOWN_TAGS` the next tag.
+_OF_CONTENT = """
+WITH RECURSIVE who (publisher) AS (
+    SELECT min(publisher) FROM metainfos
+    UNION ALL
+    SELECT (SELECT min(publisher) FROM metainfos WHERE publisher > who.publisher)
+    FROM who WHERE publisher IS NOT NULL
+)
+SELECT encoded FROM who JOIN metainfos USING (publisher) WHERE cid = ?
+"""
+
 
 class _Tagged:
     """What is in memory of one tag; `version` changes whenever it does."""
@@ -137,6 +148,16 @@ class Metas:
         rows = self._catalog.rows("SELECT encoded FROM metainfos WHERE cid = ?", cid.v1.encode())
         found = {meta.crc32 for meta in self._parsed(rows)}
         return found | {meta.crc32 for meta in self._unsaved.values() if meta.cid.v1 == cid.v1}
+
+    def of(self, cid: Cid) -> list[MetaInfo]:
+        """The newest of each publisher of one content; costs a step a publisher, not one a file."""
+        key = cid.v1.encode()
+        metas = self._parsed(self._catalog.rows(_OF_CONTENT, key))
+        newest = {meta.publisher: meta for meta in metas}
+        for (publisher, content), meta in self._unsaved.items():
+            if content == key:
+                newest[publisher] = meta
+        return list(newest.values())
 
     def known_tags(self, now: int, limit: int) -> list[str]:
         """Tags of what has not expired, words left out; costs a step a tag, not one a file."""

@@ -53,6 +53,10 @@ class OwnFiles:
         self._drop(cid)
         self._put(cid, self._shares.by_cid(cid))
 
+    def of(self, cid: Cid) -> ListedFile | None:
+        """An own file by its content."""
+        return self._files.get(cid)
+
     def under(self, tags: Iterable[str]) -> list[ListedFile]:
         """The files under all of these tags, the earliest first."""
         sets = [self._by_tag.get(tag, set()) for tag in tags]

@@ -23,7 +23,7 @@ from p2pfs.transfer.download import Download
 from p2pfs.transfer.slots import Slots
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator, Iterable
+    from collections.abc import AsyncGenerator, Callable, Iterable
 
     from p2pfs.content.cid import Cid
     from p2pfs.content.unixfs import Entry, FileNode
@@ -144,6 +144,13 @@ class Reading:
             size = found.size
         inline = None if cid.inline is None else _inline_content(cid, cid.inline)
         return InlineFile(inline) if inline is not None else await self._stored(cid.v1, size, crc32)
+
+    async def find_providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
+        """Tell of everybody else who is known to have it, then of those the overlay finds."""
+        known, find = self._sources.of(cid)
+        for provider in known:
+            found(provider)
+        await find(found)
 
     def held(self, cid: Cid, size: int) -> int:
         """How many bytes of a content are here."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import signal
 import subprocess
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +21,7 @@ from tools.testbed import Node, wait_until
 pytestmark = pytest.mark.kernel
 
 FAILED, USAGE, NOT_FOUND, NO_PEERS, NO_RUNNING_NODE = 1, 2, 3, 4, 8
+NOBODY = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvkya"
 MIB = 1024 * 1024
 SONG = random.Random(4).randbytes(3 * MIB + 17)
 # Slow enough to be stopped in the middle, and fast enough to end soon.
@@ -126,6 +129,34 @@ def test_a_directory_arrives_whole_with_what_is_below_it(
         assert (tmp_path / "album" / path).read_bytes() == content
 
 
+def test_what_is_known_of_a_content_is_told(nodes: tuple[Node, Node], song: str) -> None:
+    publisher, reader = nodes
+    wait_until(lambda: reader.run("search", "song").returncode == 0, 10, "the song")
+    known = json.loads(reader.run("info", song, "--json").stdout)
+    them = [publisher.status()["peer_id"]]
+    assert (known["kind"], known["size"], known["names"]) == ("file", len(SONG), ["song.mp3"])
+    assert known["crc32"] == f"{zlib.crc32(SONG):08x}"
+    assert (known["publishers"], known["providers"]) == (them, them)
+    assert "mp3" in known["tags"]
+    assert not known["pinned"]
+    lines = publisher.run("info", song).stdout.splitlines()
+    assert f"size\t{len(SONG)}" in lines
+    assert "own\tsong.mp3: published" in lines
+    assert reader.run("info", NOBODY).returncode == NO_PEERS
+
+
+def test_the_peers_are_told_with_what_came_from_them(
+    nodes: tuple[Node, Node], song: str, tmp_path: Path
+) -> None:
+    publisher, reader = nodes
+    get(reader, song, "-o", tmp_path)
+    told = json.loads(reader.run("peers", "--json").stdout)
+    assert told["contacts"] == 1
+    assert told["peers"][0]["fetched"] >= len(SONG)
+    fields = reader.run("peers").stdout.split("\t")
+    assert fields[:2] == [publisher.status()["peer_id"], publisher.address]
+
+
 def inline(codec: int, block: bytes) -> Cid:
     """A content id that carries its block, so that nobody has to publish it."""
     return Cid(1, codec, bytes([0, len(block)]) + block)
@@ -177,8 +208,7 @@ def test_links_from_the_network_lead_nowhere_else_and_none_is_followed(
 def test_every_failure_says_what_to_do_and_has_its_exit_code(
     nodes: tuple[Node, Node], song: str, tmp_path: Path
 ) -> None:
-    nobody = "bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvkya"
-    assert "try again" in get(nodes[1], nobody, code=NO_PEERS).stderr
+    assert "try again" in get(nodes[1], NOBODY, code=NO_PEERS).stderr
     assert "neither" in get(nodes[1], tmp_path / "absent", code=NOT_FOUND).stderr
     (tmp_path / "mine").write_bytes(b"")
     assert "mount" in get(nodes[1], tmp_path / "mine", code=USAGE).stderr
