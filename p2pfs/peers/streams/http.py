@@ -10,8 +10,8 @@ import errno
 import logging
 import socket
 from collections import Counter
-from contextlib import contextmanager
 from functools import partial
+from http import HTTPStatus
 from typing import TYPE_CHECKING, Any
 
 import trio
@@ -27,7 +27,7 @@ from p2pfs.peers.streams.tls import TlsStream
 
 if TYPE_CHECKING:
     import ssl
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable
 
     Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
@@ -81,7 +81,7 @@ class _Server:
         self._groups: Counter[str] = Counter()
         self._serve = partial(
             _Conversation,
-            ASGIWrapper(app),
+            ASGIWrapper(partial(_answer_small_heads, app)),
             _config(),
             WorkerContext(None),
             {},
@@ -107,6 +107,7 @@ class _Server:
                 continue  # otherwise the client has gone
             group = self._group_of(sock)
             if self._has_room(group):
+                self._count(group, 1)  # now: more may be accepted before that task begins
                 nursery.start_soon(self._converse, sock, group)
             else:
                 sock.close()
@@ -132,8 +133,7 @@ class _Server:
     async def _converse(self, sock: socket.socket, group: str | None) -> None:
         """One connection, whose failure must not end the others."""
         try:
-            with self._counted(group):
-                await self._serve_socket(sock)
+            await self._serve_socket(sock)
         except OSError:
             pass  # the client went away
         except BaseExceptionGroup as errors:
@@ -144,19 +144,15 @@ class _Server:
                 raise cancelled from None
         except Exception:  # noqa: BLE001 hypercorn's own, whatever it is
             _log.exception("a connection failed")
-
-    @contextmanager
-    def _counted(self, group: str | None) -> Iterator[None]:
-        if group is None:
-            yield
-            return
-        self._groups[group] += 1
-        try:
-            yield
         finally:
-            self._groups[group] -= 1
-            if not self._groups[group]:
-                del self._groups[group]
+            self._count(group, -1)
+
+    def _count(self, group: str | None, change: int) -> None:
+        if group is None:
+            return
+        self._groups[group] += change
+        if not self._groups[group]:
+            del self._groups[group]
 
     async def _serve_socket(self, sock: socket.socket) -> None:
         try:
@@ -180,6 +176,22 @@ class _Server:
         return TlsStream(
             self._tls.wrap_socket(sock, server_side=True, do_handshake_on_connect=False)
         )
+
+
+async def _answer_small_heads(app: Asgi, scope: Any, receive: Any, send: Any) -> None:  # noqa: ANN401 ASGI's
+    """h11 measures only heads that come in parts: one that is there at once may be longer."""
+    if scope["type"] != "http" or _head_bytes(scope) <= _MAX_HEAD_BYTES:
+        await app(scope, receive, send)
+        return
+    headers = [(b"content-length", b"0"), (b"connection", b"close")]
+    status = HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def _head_bytes(scope: Any) -> int:  # noqa: ANN401 ASGI's
+    fields = sum(len(name) + len(value) for name, value in scope["headers"])
+    return fields + len(scope["raw_path"]) + len(scope["query_string"])
 
 
 def _socket_of(stream: TlsStream | trio.SocketStream) -> TlsStream | trio.socket.SocketType:
