@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 import resource
 import signal
-import time
 from contextlib import asynccontextmanager, closing, suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,7 +44,7 @@ from p2pfs.library.searching import Searches
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
-from p2pfs.peers.gateway import Gateway
+from p2pfs.peers.gateway import build_gateway
 from p2pfs.peers.pacing import Link
 from p2pfs.peers.reach import listen, neighbourhood, resolve
 from p2pfs.peers.streams.http import serve_asgi
@@ -237,7 +236,9 @@ async def _join(
         ):
             overlay.add(kad)
             uplink = Link(settings.limit_up) if settings.limit_up else None
-            gateway = Gateway(blocks, records, kad.accept, near.is_near, time.time, uplink)
+            gateway = build_gateway(
+                blocks, records, kad, identity.public_key, network, near, uplink
+            )
             announcing = Announcing(kad, parts.shares, metas, identity, network, kad.own_addresses)
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
             tls = server_context(identity)

@@ -29,7 +29,8 @@ _MOST_MAX_ENTRIES = 100_000  # a listing is in memory, at about 3 KB an entry
 # Binary units, as `du`, `df` and `rclone` count; "20G" is 20 GiB.
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
 _SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
-_MIN_RATE = 16 << 10  # a chunk in 16 s: slower, and peers give up on this node
+# Below 13 KB/s a connection, peers give up on this node: enough for two, with two connections each.
+_MIN_RATE = 64 << 10
 
 
 def several(parse: Callable[[str], Any]) -> Parse:

@@ -30,7 +30,7 @@ def test_no_limit_is_zero_or_none(tmp_path: Path, text: str, rate: int | None) -
         ("cache_size", "much", "500M"),
         ("cache_size", True, "500M"),
         ("min_free", "-1", "500M"),
-        ("limit_up", "1K", "at least 16K"),
+        ("limit_up", "1K", "at least 64K"),
         ("seed", "some", "all, pinned, none"),
         ("max_entries", "0", "between 1 and"),
         ("max_entries", "x", "number of files"),

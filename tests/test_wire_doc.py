@@ -6,20 +6,33 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pfs.addresses import Endpoint, Scope, encode_addresses, parse_addresses, scope
-from p2pfs.content import car, cid, dag_cbor, hamt, metainfo, tags, unixfs, walk
+from p2pfs.addresses import Endpoint, Neighbourhood, Scope, encode_addresses, parse_addresses, scope
+from p2pfs.content import car, cid, dag_cbor, directory, hamt, metainfo, tags, unixfs, walk
 from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht import recordpages, records
 from p2pfs.dht.kad import budget, server, table, tokens, wire
 from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.dht.overlay import Provider
 from p2pfs.errors import MalformedError
 from p2pfs.identity import Identity
 from p2pfs.network import public_network
-from p2pfs.peers import answers, client, gateway, trustless
+from p2pfs.peers import (
+    answers,
+    asked,
+    cars,
+    client,
+    contents,
+    gateway,
+    pages,
+    routing,
+    trustless,
+)
 from p2pfs.peers.streams import http
+from tests.peers.fakes import MemoryBlocks, nobody
 from tests.samples import DAY, NETWORK, NOW, key, public_key
 
 PAGE = (Path(__file__).parent.parent / "docs" / "wire.md").read_text()
@@ -49,6 +62,7 @@ SUBJECTS = {
     "word": records.tag_subject("word:notes"),
 }
 
+FOLDER = directory.build_directory([("hello", RAW, len(CONTENT))])
 HELD = Intervals([(0, 262_144), (786_432, 1_000_000)])
 
 PROVER = Prover(Identity(key()), NETWORK, ASKED.port, ASKED.port)
@@ -81,12 +95,18 @@ def root_block() -> tuple[cid.Cid, bytes]:
     return builder.finish().nodes[-1]
 
 
+def car_of(*blocks: tuple[cid.Cid, bytes]) -> bytes:
+    sections = [car.block_prefix(each, len(block)) + block for each, block in blocks]
+    return car.encode_header(blocks[0][0]) + b"".join(sections)
+
+
 MADE_HEX = {
     "meta-info": META.encoded,
     "withdrawal": WITHDRAWAL.encoded,
     "provider-record": PROVIDER.encoded,
     "root": root_block()[1],
-    "car": car.encode_header(RAW) + car.block_prefix(RAW, len(CONTENT)) + CONTENT,
+    "car": car_of((RAW, CONTENT)),
+    "path-car": car_of((FOLDER.cid, FOLDER.block), (RAW, CONTENT)),
     "proof-signed": NETWORK.signed_bytes(
         "p2pfs-proof-1",
         wire.proof_body(NONCE, wire.pack_address(ASKER), wire.pack_address(ASKED), PROOF),
@@ -133,12 +153,28 @@ def record() -> records.Record:
 def made_gateway() -> dict[str, str]:
     target = f"/ipfs/{RAW}?format=car&dag-scope=entity&entity-bytes=0:5&order=dfs&dups=y"
     wish = wished(target)
-    headers = trustless.answer_headers(wish, len(MADE_HEX["car"]))
+    headers = trustless.answer_headers(wish, [wish.cid], len(MADE_HEX["car"]))
     return {
         "target": target,
         **{name.decode(): value.decode() for name, value in headers},
         "records": f"/p2pfs/v1/records?subject={SUBJECTS['provider'].encode().hex()}",
     }
+
+
+def made_routing() -> dict[str, str]:
+    target = f"/routing/v1/providers/{RAW}"
+    headers, body = trio.run(routed, target)
+    named = {name: headers[name.encode()].decode() for name in ("content-type", "cache-control")}
+    return {"target": target, **named, "body": body.decode()}
+
+
+async def routed(target: str) -> tuple[dict[bytes, bytes], bytes]:
+    blocks = MemoryBlocks()
+    blocks.blocks[RAW] = CONTENT
+    own = Provider(public_key(), (ASKED,))
+    node = routing.Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
+    answer = await node.answer(asked.Asked("GET", target, b"", {}, ASKER.ip, ASKED, nobody))  # type: ignore[arg-type]
+    return dict(answer.headers), b"".join([bytes(piece) async for piece in answer.pieces])
 
 
 def wished(target: str) -> trustless.RawWish | trustless.CarWish:
@@ -186,11 +222,14 @@ def made_limits() -> dict[str, str]:
         "values of a batch": recordpages.MAX_BATCH_VALUES,
         "subjects of a value": recordpages.MAX_SUBJECTS_PER_VALUE,
         "cursor bytes": recordpages.MAX_CURSOR_BYTES,
-        "batches a s and group": gateway._BATCHES_PER_SECOND,
+        "batches a s and group": pages._BATCHES_PER_SECOND,
         "requests in flight a group": gateway._MAX_IN_FLIGHT,
-        "intervals told": gateway._MAX_HELD_INTERVALS,
+        "intervals told": contents._MAX_HELD_INTERVALS,
         "intervals' bytes": client._MAX_HELD_BYTES,
-        "CAR content bytes": gateway._MAX_CAR_BYTES,
+        "CAR content bytes": cars._MAX_CAR_BYTES,
+        "CAR nodes": cars._MAX_NODES,
+        "providers told": routing._MAX_PROVIDERS,
+        "lookup for loopback s": routing._LOOKUP_SECONDS,
         "answer s": gateway._RESPONSE_SECONDS,
         "request body s": answers._UPLOAD_SECONDS,
         "connections a group, in all": (http._MAX_CONNECTIONS_A_GROUP, http._MAX_CONNECTIONS),
@@ -213,6 +252,7 @@ MADE_VALUES = {
     "words": {f'"{name}"': " ".join(tags.words(name)) for name in NAMED},
     "subjects": made_subjects(),
     "gateway": made_gateway(),
+    "routing": made_routing(),
     "limits": made_limits(),
 }
 
@@ -317,6 +357,17 @@ def test_the_car_of_the_page_holds_what_it_says() -> None:
     reader.close()
     assert reader.roots == (RAW,)
     assert (found, bytes(block)) == (RAW, CONTENT)
+
+
+def test_the_car_of_a_path_on_the_page_holds_the_way_and_its_end() -> None:
+    assert f"`/ipfs/{FOLDER.cid}/hello`" in PAGE
+    reader = car.CarReader()
+    found = [(each, bytes(block)) for each, block in reader.feed(HEX["path-car"])]
+    reader.close()
+    assert found == [(FOLDER.cid, FOLDER.block), (RAW, CONTENT)]
+    node = unixfs.parse_block(FOLDER.cid, FOLDER.block)
+    assert isinstance(node, unixfs.DirectoryNode)
+    assert [(entry.name, entry.cid) for entry in node.entries] == [("hello", RAW)]
 
 
 def test_the_root_of_the_page_is_of_a_file_of_two_chunks() -> None:

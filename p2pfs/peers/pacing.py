@@ -37,11 +37,14 @@ class Link:
         share = int(bytes_a_second * _SLICE_SECONDS)
         self.slice_bytes = max(_LEAST_SLICE_BYTES, min(_MOST_SLICE_BYTES, share))
         """What should be taken at once, so that others need not wait for long."""
+        # A slice of content is never small, however low the limit.
+        self._small_bytes = min(_SMALL_BYTES, self.slice_bytes - 1)
 
     async def take(self, group: str, count: int) -> None:
         """Wait until so many bytes are due to this group of peers."""
-        if count <= _SMALL_BYTES and self._bucket.wait(trio.current_time()) < _PATIENCE_SECONDS:
-            self._bucket.take(count, trio.current_time())
+        now = trio.current_time()
+        if count <= self._small_bytes and self._bucket.wait(now) < _PATIENCE_SECONDS:
+            self._bucket.take(count, now)
             return
         async with self._turns.setdefault(group, trio.Lock()):
             await trio.sleep(self._bucket.take(count, trio.current_time()))

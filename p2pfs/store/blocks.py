@@ -1,6 +1,6 @@
 """What others may have, and nothing else: blocks of intact shares and of what was fetched.
 
-Which request asks for what is for `peers.gateway`.  Shares come first, as they lie; what was
+Which request asks for what is for `peers.contents`.  Shares come first, as they lie; what was
 fetched is hashed once a run before it is given away.
 """
 

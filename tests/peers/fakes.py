@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from p2pfs.addresses import Endpoint
+from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.car import block_prefix, encode_header
 from p2pfs.content.cid import DAG_PB, Cid
@@ -19,12 +19,18 @@ from p2pfs.content.intervals import Intervals
 from p2pfs.content.unixfs import FileNode, parse_file
 from p2pfs.content.walk import walk
 from p2pfs.dht.overlay import Provider
-from p2pfs.errors import NotFoundError
+from p2pfs.dht.recordstore import MemoryRecordStore
+from p2pfs.errors import MalformedError, NoPeersError, NotFoundError
 from p2pfs.identity import Identity
+from p2pfs.peers.contents import Contents
 from p2pfs.peers.dialing import Dialer
 from p2pfs.peers.exchange import Asking, http_client
+from p2pfs.peers.gateway import Gateway
 from p2pfs.peers.ledger import Ledger
+from p2pfs.peers.pacing import Link
+from p2pfs.peers.pages import Pages
 from p2pfs.peers.reach import listen
+from p2pfs.peers.routing import Routing
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.peers.streams.tls import TlsStream, server_context
 from p2pfs.peers.transport import PeerTransport
@@ -80,7 +86,10 @@ class MemoryBlocks:
         size = await self.held(root)
         if size is None:
             raise NotFoundError(f"{root} is not here")
-        pieces = list(self._pieces(root, start, stop))
+        if self.root_size(root) is None and root.inline is None:
+            pieces = [Piece(root, size, root, None)]
+        else:
+            pieces = list(self._pieces(root, start, stop))
         plan = Plan(root, self.root_size(root) or size, lambda: iter(pieces))
         plan.section_bytes = sum(len(block_prefix(p.cid, p.size)) + p.size for p in pieces)
         return plan
@@ -102,6 +111,24 @@ class MemoryBlocks:
                 want = steps.send(parse_file(want.cid, block) if is_node else None)
         except StopIteration:
             return
+
+
+async def no_records(batch: bytes, ip: str) -> int:
+    if not batch:
+        raise MalformedError("not a batch")
+    return len(batch)
+
+
+async def nobody(cid: Cid, found: Callable[[Provider], None]) -> None:
+    raise NoPeersError("a network of one")
+
+
+def gateway_of(blocks: MemoryBlocks, *, near: bool = True, uplink: Link | None = None) -> Gateway:
+    """A node that holds these blocks and no records, and is alone."""
+    pages = Pages(MemoryRecordStore(), no_records, lambda _: near, lambda: 0)
+    own = Provider(identity("server").public_key, ())
+    routing = Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
+    return Gateway(Contents(blocks), pages, routing, lambda _: near, uplink)  # type: ignore[arg-type]
 
 
 class MemorySink:

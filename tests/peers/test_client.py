@@ -13,9 +13,8 @@ from p2pfs.content.cid import MAX_BLOCK_BYTES, cid_of, parse_cid
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht.recordpages import parse_page
 from p2pfs.dht.records import tag_subject
-from p2pfs.dht.recordstore import MemoryRecordStore
 from p2pfs.errors import MalformedError
-from p2pfs.peers import gateway as gateway_module
+from p2pfs.peers import pages as pages_module
 from p2pfs.peers.client import open_client
 from p2pfs.peers.errors import (
     PeerBusyError,
@@ -32,6 +31,7 @@ from tests.peers.fakes import (
     MemorySink,
     answering,
     car,
+    gateway_of,
     http_answer,
     provider,
     scripted,
@@ -42,15 +42,8 @@ CHUNK = 256 * 1024
 FILE = balanced(random.Random(7).randbytes(20 * CHUNK + 5), CHUNK, 4)
 
 
-async def no_records(batch: bytes, ip: str) -> int:
-    if not batch:
-        raise MalformedError("not a batch")
-    return len(batch)
-
-
 def gateway(*dags: Dag, near: bool = True) -> Gateway:
-    blocks = MemoryBlocks(*dags)
-    return Gateway(blocks, MemoryRecordStore(), no_records, lambda _: near, lambda: 0)  # type: ignore[arg-type]
+    return gateway_of(MemoryBlocks(*dags), near=near)
 
 
 def content_of(dag: Dag) -> bytes:
@@ -311,7 +304,7 @@ async def test_a_cancelled_fetch_leaves_the_next_one_alone() -> None:
 async def test_a_block_that_goes_away_cuts_the_answer() -> None:
     serving_gateway = gateway(FILE)
     leaf = cid_of(0x55, content_of(FILE)[3 * CHUNK : 4 * CHUNK])
-    serving_gateway._blocks.lost.add(leaf)  # type: ignore[attr-defined]
+    serving_gateway._contents._blocks.lost.add(leaf)  # type: ignore[attr-defined]
     async with serving(serving_gateway) as peer, open_client() as asking:
         sink = MemorySink(FILE.size)
         with pytest.raises(PeerUnavailableError):
@@ -343,7 +336,7 @@ async def test_a_count_that_is_none_is_an_error() -> None:
 async def test_a_stranger_is_limited_and_a_neighbour_is_not(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(gateway_module, "_BATCHES_PER_SECOND", 3)
+    monkeypatch.setattr(pages_module, "_BATCHES_PER_SECOND", 3)
     for near, failures in ((True, 0), (False, 7)):
         async with serving(gateway(near=near)) as peer, open_client() as asking:
             busy = 0

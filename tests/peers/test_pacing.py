@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import AsyncGenerator
 from functools import partial
 
+import pytest
 import trio
 import trio.testing
 
+from p2pfs import settingvalues
 from p2pfs.concurrency import all_of
-from p2pfs.dht.recordstore import MemoryRecordStore
+from p2pfs.peers import peerstream
 from p2pfs.peers.client import open_client
-from p2pfs.peers.gateway import Gateway
 from p2pfs.peers.pacing import Link
 from tests.content.dags import balanced
-from tests.peers.fakes import MemoryBlocks, MemorySink, serving
-from tests.peers.test_client import no_records
+from tests.peers.fakes import MemoryBlocks, MemorySink, gateway_of, serving
 
 MIB = 1 << 20
 FILE = balanced(random.Random(3).randbytes(4 * MIB), 256 << 10, 8)
@@ -77,14 +78,7 @@ async def test_many_small_ones_are_limited_too(autojump_clock: trio.testing.Mock
 async def fetch_seconds(limit_up: int | None, limit_down: int | None) -> float:
     """How long the file takes from one node to another on this machine."""
     uplink = Link(limit_up) if limit_up else None
-    gateway = Gateway(
-        MemoryBlocks(FILE),  # type: ignore[arg-type]
-        MemoryRecordStore(),
-        no_records,
-        lambda _: True,
-        lambda: 0,
-        uplink,
-    )
+    gateway = gateway_of(MemoryBlocks(FILE), uplink=uplink)
     async with serving(gateway) as peer, open_client(limit_down) as asking:
         sink, started = MemorySink(FILE.size), trio.current_time()
         await asking.fetch_range(peer, FILE.root, FILE.size, 0, FILE.size, sink)
@@ -98,3 +92,23 @@ async def test_a_node_that_sends_less_than_it_could_does_so_to_near_ones_too() -
 
 async def test_a_node_takes_no_more_than_it_may() -> None:
     assert 0.9 <= await fetch_seconds(None, 4 * MIB) < 1.6
+
+
+async def test_the_least_limit_is_enough_for_two_peers_with_two_connections_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(peerstream, "_SILENCE_SECONDS", peerstream._SILENCE_SECONDS / 10)
+    least = peerstream._LEAST_BYTES_A_WINDOW // 10
+    monkeypatch.setattr(peerstream, "_LEAST_BYTES_A_WINDOW", least)
+    dag = balanced(os.urandom(32 << 10), 16 << 10)
+    uplink = Link(settingvalues._MIN_RATE)
+    sinks = [MemorySink(dag.size) for _ in range(4)]
+    async with (
+        serving(gateway_of(MemoryBlocks(dag), uplink=uplink)) as peer,
+        open_client() as one,
+        open_client() as other,
+        trio.open_nursery() as nursery,
+    ):
+        for asking, sink in zip((one, one, other, other), sinks, strict=True):
+            nursery.start_soon(asking.fetch_range, peer, dag.root, dag.size, 0, dag.size, sink)
+    assert [sink.landed_bytes for sink in sinks] == [dag.size] * 4

@@ -1,0 +1,95 @@
+"""Records in bulk: pages of what is stored here, and batches to store.  `/p2pfs/v1/records`.
+
+What they look like is in `dht.recordpages`; whether a record is kept is for the overlay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+import trio
+
+from p2pfs.dht.recordpages import (
+    MAX_BODY_BYTES,
+    MAX_CURSOR_BYTES,
+    MAX_PAGE_VALUE_BYTES,
+    encode_page,
+)
+from p2pfs.dht.records import MAX_SUBJECT_BYTES, parse_subject
+from p2pfs.errors import MalformedError
+from p2pfs.peers.answers import Answer, read_body, whole
+from p2pfs.peers.limits import Rate, client_group
+from p2pfs.peers.trustless import RefusedError
+
+if TYPE_CHECKING:
+    from p2pfs.dht.recordstore import RecordStore
+    from p2pfs.peers.asked import Asked
+
+Accept = Callable[[bytes, str], Awaitable[int]]
+"""Takes a batch of records from an IP, and says how many are kept; raises MalformedError."""
+
+RECORDS_PATH = "/p2pfs/v1/records"
+# PROTOCOLS section 4.
+_BATCHES_PER_SECOND = 10
+# Reads of the record store at once; they are short, and its disk is one.
+_RECORD_READS = 4
+
+
+class Pages:
+    def __init__(
+        self,
+        records: RecordStore,
+        accept: Accept,
+        is_near: Callable[[str], bool],
+        clock: Callable[[], float],
+    ) -> None:
+        """`is_near`: of which IPs batches are not counted; `clock`: UNIX seconds."""
+        self._records = records
+        self._accept = accept
+        self._is_near = is_near
+        self._clock = clock
+        self._batches = Rate(_BATCHES_PER_SECOND)
+        self._reads = trio.CapacityLimiter(_RECORD_READS)
+
+    async def answer(self, asked: Asked) -> Answer:
+        asked.need_method("GET", "HEAD", "POST")
+        return await (self._take(asked) if asked.method == "POST" else self._page(asked.query))
+
+    async def _page(self, query: bytes) -> Answer:
+        subject = parse_subject(_hexadecimal(query, "subject", MAX_SUBJECT_BYTES))
+        cursor = _hexadecimal(query, "cursor", MAX_CURSOR_BYTES)
+        page = await trio.to_thread.run_sync(
+            self._records.page,
+            subject.key,
+            cursor,
+            MAX_PAGE_VALUE_BYTES,
+            int(self._clock()),
+            limiter=self._reads,
+        )
+        encoded = encode_page([record.value for record in page.records], page.next)
+        return whole(HTTPStatus.OK, encoded, "application/octet-stream")
+
+    async def _take(self, asked: Asked) -> Answer:
+        ip = asked.ip
+        if not self._is_near(ip) and not self._batches.take(client_group(ip), trio.current_time()):
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "at most ten batches a second")
+        length = asked.headers.get(b"content-length", b"0")
+        if int(length) > MAX_BODY_BYTES:  # h11 and h2 have seen to it that it is a number
+            raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a batch of over 256 KiB")
+        kept = await self._accept(await read_body(asked.receive, MAX_BODY_BYTES), ip)
+        return whole(HTTPStatus.OK, str(kept).encode())
+
+
+def _hexadecimal(query: bytes, name: str, max_bytes: int) -> bytes:
+    """A field of the query, empty if it is missing; raises MalformedError."""
+    try:
+        values = parse_qs(query.decode("ascii"), max_num_fields=4).get(name, [""])
+        raw = bytes.fromhex(values[0])
+    except ValueError as error:
+        raise MalformedError(f"{name} is written in hexadecimal") from error
+    if len(raw) > max_bytes:
+        raise MalformedError(f"{name} is too long")
+    return raw
