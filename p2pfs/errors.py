@@ -1,13 +1,27 @@
 """Every failure a user can meet, each with its errno, its exit code and its advice.
 
 No handling belongs here: `fs.operations` turns these into errnos, `cli` into exit codes.
-Exit codes are those of `docs/ARCHITECTURE.md`; an errno is what the kernel hands the caller.
+An errno is what the kernel hands the caller.
 """
 
 from __future__ import annotations
 
 import errno as _errno
 from typing import ClassVar
+
+# What a process tells a script; a signal N that ends it is 128 + N, as in a shell.
+EXIT_CODES = {
+    0: "done",
+    1: "failed, for a reason that has no code of its own",
+    2: "a command, a flag or a setting that cannot mean anything",
+    3: "not found: no such file, content, setting or mount; a search without results",
+    4: "nobody could be asked, or no answer came in time; trying again may help",
+    5: "FUSE or a permission stands in the way of mounting",
+    6: "nothing but content that does not match its hash was to be had, or is held here",
+    7: "no space on the disk, or the quota is used up",
+    8: "no node of this home is running",
+    9: "denied: what is asked for may not be done",
+}
 
 
 class P2pfsError(Exception):

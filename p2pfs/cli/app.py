@@ -131,6 +131,14 @@ _add(
     "p2pfs doctor",
     "p2pfs doctor --json",
 )
+_add(
+    "completion:completion",
+    "Print what makes a shell complete p2pfs's commands and flags.",
+    _HERE,
+    "p2pfs completion bash > ~/.local/share/bash-completion/completions/p2pfs",
+    "p2pfs completion fish > ~/.config/fish/completions/p2pfs.fish",
+    "source <(p2pfs completion zsh)     # in ~/.zshrc, after compinit",
+)
 _add("version:version", "Print the version.", _HERE)
 
 
