@@ -228,6 +228,7 @@ def made_limits() -> dict[str, str]:
         "intervals' bytes": client._MAX_HELD_BYTES,
         "CAR content bytes": cars._MAX_CAR_BYTES,
         "CAR nodes": cars._MAX_NODES,
+        "blocks sent once": contents._MAX_DISTINCT,
         "providers told": routing._MAX_PROVIDERS,
         "lookup for loopback s": routing._LOOKUP_SECONDS,
         "answer s": gateway._RESPONSE_SECONDS,

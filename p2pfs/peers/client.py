@@ -21,6 +21,7 @@ from p2pfs.peers.dialing import Dialer
 from p2pfs.peers.errors import (
     PeerBusyError,
     PeerLacksError,
+    PeerSilentError,
     PeerUnavailableError,
     WrongBlockError,
 )
@@ -60,6 +61,8 @@ _MAX_CAR_FACTOR = 2
 _HASHED_AT_ONCE_BYTES = 64 << 10
 # Threads that hash and write at once; more would wait for the same cores and disk.
 _THREADS = 8
+# PROTOCOLS section 4: an answer in all, as long as its sender may take.
+_ANSWER_SECONDS = 3_600
 _OK = 200
 _NOT_HERE = frozenset({404, 410, 451})
 _BUSY = frozenset({429, 503})
@@ -189,13 +192,17 @@ class Client:
         """
         key = provider.public_key
         try:
-            async with asking.ask(provider, request) as answer:
-                length = await _checked_length(answer, limit)
-                started = trio.current_time()
-                yield answer
-                self._ledger.received(key, length, trio.current_time() - started)
+            with trio.fail_after(_ANSWER_SECONDS):
+                async with asking.ask(provider, request) as answer:
+                    length = await _checked_length(answer, limit)
+                    started = trio.current_time()
+                    yield answer
+                    self._ledger.received(key, length, trio.current_time() - started)
         except PeerBusyError:
             raise
+        except trio.TooSlowError as error:
+            self._ledger.failed(key)
+            raise PeerSilentError("the peer takes too long in all") from error
         except PeerUnavailableError:
             self._ledger.failed(key)
             raise

@@ -44,6 +44,8 @@ _MAX_NODES = 1_024
 _MAX_NODES_BYTES = 1 << 20
 # Pieces looked at in one go in the loop.
 _PIECES_A_STEP = 256
+# To send each once they are all remembered: 40 MB, and 32 GiB of content in usual chunks.
+_MAX_DISTINCT = 1 << 17
 # Of a content read here and there.  Whoever asks is told the first ones, some 10 KB; 37 at most.
 _MAX_HELD_INTERVALS = 2_048
 
@@ -142,6 +144,11 @@ async def _distinct(blocks: CarBlocks) -> tuple[list[Piece], int]:
     seen: dict[bytes, Piece] = {}
     for count, piece in enumerate(blocks, 1):
         seen.setdefault(piece.cid.multihash, piece)
+        if len(seen) > _MAX_DISTINCT:
+            raise RefusedError(
+                HTTPStatus.BAD_REQUEST,
+                f"over {_MAX_DISTINCT} blocks: ask with dups=y",
+            )
         if count % _PIECES_A_STEP == 0:
             await trio.lowlevel.checkpoint()
     pieces = list(seen.values())

@@ -15,7 +15,7 @@ from p2pfs.content.dag_pb import Link
 from p2pfs.content.directory import build_directory
 from p2pfs.content.hamt import ROOT, Below, build_shards, find
 from p2pfs.content.unixfs import ShardNode, parse_block
-from p2pfs.peers import cars
+from p2pfs.peers import cars, contents
 from tests.content.dags import balanced
 from tests.peers.fakes import MemoryBlocks, gateway_of, serving
 
@@ -169,3 +169,13 @@ async def test_what_is_not_here_is_a_412_for_those_who_want_it_from_a_cache() ->
 async def test_the_probe_is_a_car_without_blocks() -> None:
     async with web() as client:
         assert await blocks_at(client, f"{parse_cid('bafkqaaa')}") == []
+
+
+async def test_so_many_blocks_are_remembered_for_sending_each_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(contents, "_MAX_DISTINCT", 3)
+    async with web() as client:
+        url = f"/ipfs/{SONG.root}?format=car"
+        assert (await client.get(url)).status_code == 400
+        assert (await client.get(f"{url}&dups=y")).status_code == 200

@@ -14,11 +14,13 @@ from p2pfs.content.intervals import Intervals
 from p2pfs.dht.recordpages import parse_page
 from p2pfs.dht.records import tag_subject
 from p2pfs.errors import MalformedError
+from p2pfs.peers import client
 from p2pfs.peers import pages as pages_module
 from p2pfs.peers.client import open_client
 from p2pfs.peers.errors import (
     PeerBusyError,
     PeerLacksError,
+    PeerSilentError,
     PeerUnavailableError,
     WrongBlockError,
     WrongKeyError,
@@ -346,3 +348,22 @@ async def test_a_stranger_is_limited_and_a_neighbour_is_not(
                 except PeerBusyError:
                     busy += 1
             assert busy == failures
+
+
+async def test_an_answer_that_never_lingers_and_never_ends_is_given_up(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "_ANSWER_SECONDS", 0.3)
+
+    async def steady(stream: TlsStream) -> None:
+        await stream.receive_some()
+        await stream.send_all(http_answer(bytes(MAX_BLOCK_BYTES)).partition(b"\r\n\r\n")[0])
+        await stream.send_all(b"\r\n\r\n")
+        while True:
+            await stream.send_all(bytes(1_000))
+            await trio.sleep(0.01)
+
+    async with scripted(steady) as peer, open_client() as asking:
+        with trio.fail_after(5), pytest.raises(PeerSilentError):
+            await asking.fetch_block(peer, FILE.root)
+        assert asking.stats(peer.public_key).failures == 1

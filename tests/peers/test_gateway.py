@@ -14,6 +14,7 @@ import trio
 from p2pfs.content.car import CarReader
 from p2pfs.content.cid import Cid, cid_of
 from p2pfs.content.intervals import Intervals
+from p2pfs.dht.overlay import Provider
 from p2pfs.peers import answers, cars, contents
 from p2pfs.peers import gateway as gateway_module
 from p2pfs.peers.answers import Answer, Message, respond
@@ -229,6 +230,25 @@ async def test_a_stranger_who_posts_too_often_is_told_when_to_come_again() -> No
     assert {answer.headers["retry-after"] for answer in refused} == {"1"}
 
 
+async def test_a_body_that_does_not_come_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(answers, "_UPLOAD_SECONDS", 0.2)
+
+    async with serving(gateway(FILE)) as peer:
+        stream = await over_tls(peer)
+        await stream.send_all(
+            b"POST /p2pfs/v1/records HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\na"
+        )
+        with trio.fail_after(5):
+            assert (await stream.receive_some()).startswith(b"HTTP/1.1 408 ")
+        await trio.aclose_forcefully(stream)
+
+
+async def over_tls(peer: Provider) -> trio.SSLStream[trio.SocketStream]:
+    return await trio.open_ssl_over_tcp_stream(
+        "127.0.0.1", peer.addresses[0].port, ssl_context=httpx.create_ssl_context(verify=False)
+    )
+
+
 class Endless(MemoryBlocks):
     """A CAR that never ends; `stopped` says that nobody reads it any more."""
 
@@ -267,9 +287,7 @@ async def test_an_answer_to_somebody_who_takes_nothing_is_cut(
     monkeypatch.setattr(tls, "_SEND_STALL_SECONDS", 0.3)
     blocks = Endless(FILE)
     async with serving(gateway_of(blocks)) as peer:
-        stream = await trio.open_ssl_over_tcp_stream(
-            "127.0.0.1", peer.addresses[0].port, ssl_context=httpx.create_ssl_context(verify=False)
-        )
+        stream = await over_tls(peer)
         await stream.send_all(
             f"GET /ipfs/{FILE.root}?format=car&dups=y HTTP/1.1\r\nHost: x\r\n\r\n".encode()
         )

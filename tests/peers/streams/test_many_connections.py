@@ -11,12 +11,14 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from ipaddress import ip_network
 
+import httpx
 import pytest
 import trio
 
 from p2pfs.addresses import Neighbourhood
 from p2pfs.peers.streams import http
 from p2pfs.peers.streams.http import serve_asgi
+from tests.peers.fakes import serving
 from tests.peers.streams.test_http import app, plain
 
 _CLONE_NEWNET = 0x40000000
@@ -128,6 +130,17 @@ async def test_a_request_head_has_so_many_bytes(fill: int, status: bytes, parts:
                 answer = await in_parts(listener.getsockname()[1], head, parts)
             nursery.cancel_scope.cancel()
     assert answer.split()[1] == status
+
+
+@pytest.mark.parametrize(("fill", "status"), [(15 << 10, 200), (17 << 10, 431)])
+async def test_http_2_has_the_same_limit(fill: int, status: int) -> None:
+    async with (
+        serving(app) as peer,
+        httpx.AsyncClient(verify=False, trust_env=False, http2=True) as client,  # noqa: S501
+    ):
+        url = f"https://{peer.addresses[0]}/"
+        answer = await client.get(url, headers={"x": "x" * fill})
+    assert (answer.http_version, answer.status_code) == ("HTTP/2", status)
 
 
 async def in_parts(port: int, request: bytes, parts: int) -> bytes:
