@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 # Only these are listed, so that `cp -a` and `rsync -X` carry no others along.
 MIME = b"user.mime_type"
 _OURS = b"user.p2pfs."
+_OUR_TAGS = _OURS + b"tags"
 _USER = b"user."
 # The kernel asks for security.capability before every write: answered without a thread.
 _SECURITY = b"security."
@@ -83,13 +84,11 @@ class ExtendedAttributes:
 
     async def set(self, node: Node, name: bytes, value: bytes) -> None:
         """Only for the real files of `share/`, and only what is not ours to say."""
-        self._check_settable(node, name)
-        await self._folder.set_attribute(node, name, value)
+        await self._folder.set_attribute(node, _settable(node, name), value)
 
     async def remove(self, node: Node, name: bytes) -> None:
         """As `set`."""
-        self._check_settable(node, name)
-        await self._folder.remove_attribute(node, name)
+        await self._folder.remove_attribute(node, _settable(node, name))
 
     def _of_content(self, node: Node, file: ContentFile) -> dict[bytes, bytes]:
         held = self._reading.held(file.cid, file.size)
@@ -159,11 +158,16 @@ class ExtendedAttributes:
             _OURS + b"cached": "100",
         }
 
-    def _check_settable(self, node: Node, name: bytes) -> None:
-        if not isinstance(node.thing, Shared):
-            raise ReadOnlyError("attributes can be set in share/ only")
-        if name.startswith(_OURS) or not name.startswith(_USER):
-            raise _unsupported()
+
+def _settable(node: Node, name: bytes) -> bytes:
+    """The attribute of the real file that is meant: tags have two names, and one place."""
+    if not isinstance(node.thing, Shared):
+        raise ReadOnlyError("attributes can be set in share/ only")
+    if name == _OUR_TAGS:
+        return TAGS
+    if name.startswith(_OURS) or not name.startswith(_USER):
+        raise _unsupported()
+    return name
 
 
 def _described(tags: Iterable[str], mime: str, crc32: int) -> dict[bytes, str]:
@@ -171,7 +175,7 @@ def _described(tags: Iterable[str], mime: str, crc32: int) -> dict[bytes, str]:
     return {
         TAGS: joined,
         MIME: mime,
-        _OURS + b"tags": joined,
+        _OUR_TAGS: joined,
         _OURS + b"mime": mime,
         _OURS + b"crc32": f"{crc32:08x}",
     }

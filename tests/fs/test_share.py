@@ -260,7 +260,7 @@ async def test_extended_attributes_are_the_real_files_and_ours(mounted: Mounted)
     assert await ask(os.getxattr, path, "user.p2pfs.state") == state
     await fails_with(errno.ENODATA, os.getxattr, path, "user.p2pfs.cid")
     assert await ask(os.listxattr, path) == ["user.comment"]
-    for name in ("user.p2pfs.tags", "user.p2pfs.cid", "user.p2pfs.new"):
+    for name in ("user.p2pfs.state", "user.p2pfs.cid", "user.p2pfs.new"):
         await fails_with(errno.ENOTSUP, os.setxattr, path, name, b"x")
         await fails_with(errno.ENOTSUP, os.removexattr, path, name)
     publish(mounted, b"song.mp3", b"la")
@@ -281,7 +281,13 @@ async def test_extended_attributes_are_the_real_files_and_ours(mounted: Mounted)
     assert await ask(os.listxattr, path) == ["user.comment", "user.xdg.tags", "user.mime_type"]
     await ask(os.setxattr, path, "user.xdg.tags", b"jazz")
     assert await ask(os.getxattr, path, "user.xdg.tags") == b"jazz"
-    assert ("retagged", "song.mp3") in mounted.library.ingest.hints.told
+    hints = mounted.library.ingest.hints
+    assert hints.told.count(("retagged", "song.mp3")) == 1
+    await ask(os.setxattr, path, "user.p2pfs.tags", b"blues")
+    assert os.getxattr(real, "user.xdg.tags") == b"blues"
+    await ask(os.removexattr, path, "user.p2pfs.tags")
+    await fails_with(errno.ENODATA, os.getxattr, real, "user.xdg.tags")
+    assert hints.told.count(("retagged", "song.mp3")) == 3
     await ask(os.removexattr, path, "user.comment")
     await ask(path.write_bytes, b"another song")
     await fails_with(errno.ENODATA, os.getxattr, path, "user.p2pfs.cid")
