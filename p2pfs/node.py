@@ -22,6 +22,7 @@ from p2pfs.control.content import content_endpoints
 from p2pfs.control.found import search_endpoints
 from p2pfs.control.kept import pin_endpoints, upkeep_endpoints
 from p2pfs.control.known import Known, info_endpoints
+from p2pfs.control.owned import share_places, tag_endpoints
 from p2pfs.control.running import running_endpoints
 from p2pfs.dht.kad.overlay import open_overlay
 from p2pfs.dht.overlay import Joined
@@ -185,6 +186,7 @@ async def _serve(
                 **pin_endpoints(Pinning(reading, pins, objects.room)),
                 **upkeep_endpoints(upkeep),
                 **content_endpoints(reading),
+                **tag_endpoints(shares, ingest.hints.retagged, share_places(settings.share, place)),
                 **info_endpoints(Known(reading, metas, own_files, shares, ingest, pins)),
             }
             nursery.start_soon(_control, settings, Control(endpoints))

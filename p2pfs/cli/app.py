@@ -99,6 +99,15 @@ _add(
     "p2pfs cid - < song.mp3",
 )
 _add(
+    "tag:tag",
+    "Show the tags of a file in share/, or set them.\n\n"
+    "Those of the folders it lies in stay. What was set is the file's extended attribute "
+    "user.xdg.tags, which file managers show and edit.",
+    _HERE,
+    "p2pfs tag ~/p2p/share/trips/beach.png",
+    "p2pfs tag ~/p2p/share/trips/beach.png sea summer",
+)
+_add(
     "pin:pin",
     "Fetch files or directories whole, and keep them until they are unpinned.\n\n"
     "Without any, list what is pinned: content id, bytes, bytes that are here, contents.",
