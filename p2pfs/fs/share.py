@@ -94,9 +94,10 @@ class WritableFolder:
         """Open `parent/name`, made if it is not there."""
         call = self._folder.create
         file, found = await self._disk.run(call, parent, _valid(name), flags, mode)
-        node = self.placed(parent, name, found)
-        self._tell_changed(node)
-        return self._opened(node, file, flags), found
+        opened = self._opened(self.placed(parent, name, found), file, flags)
+        if not opened.writes:  # else opening it has told
+            self._tell_changed(opened.node)
+        return opened, found
 
     async def read(self, opened: SharedFile, offset: int, length: int) -> bytes:
         """Up to `length` bytes, fewer only at the end."""

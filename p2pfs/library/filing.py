@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import trio
 
 from p2pfs.library.descriptions import with_media
-from p2pfs.library.hashing import CHUNK_BYTES, UnsteadyError, hash_file, media_of, open_steady
+from p2pfs.library.hashing import CHUNK_BYTES, UnsteadyError, begin_hashing, hash_rest, media_of
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
@@ -45,13 +45,13 @@ class Filing:
         Cancelled while it reads, it leaves nothing; after that it ends what it began.  Raises
         UnsteadyError, OSError, CatalogError, NoSpaceError.
         """
-        opening = partial(open_steady, self._shares.folder, path, told_open=told_open)
-        file = await trio.to_thread.run_sync(opening, limiter=self._threads)
+        begin = partial(begin_hashing, self._shares.folder, path, told_open=told_open)
+        reading = await trio.to_thread.run_sync(begin, limiter=self._threads)
         try:
             started()
-            hashed = await hash_file(file, self._threads)
+            hashed = await hash_rest(reading, self._threads)
         finally:
-            os.close(file.fd)
+            os.close(reading.file.fd)
         with trio.CancelScope(shield=True):  # given up half-way, nobody would know of the row
             filed = await self._keep(hashed)
         return filed  # noqa: RET504 mypy thinks that the scope may swallow an error

@@ -112,9 +112,13 @@ def look_at(folder: Path, path: bytes) -> os.stat_result | None:
         return None
 
 
-def look_closely(folder: Path, path: bytes) -> tuple[os.stat_result | None, Ignores]:
-    """The same, and the patterns of every directory above it as they are now."""
-    return look_at(folder, path), _ignores_above(folder, path)
+def look_closely(
+    folder: Path, paths: Iterable[bytes]
+) -> tuple[dict[bytes, os.stat_result | None], Ignores]:
+    """The same of many, and the patterns of every directory above them as they are now."""
+    found = {path: look_at(folder, path) for path in paths}
+    above = {directory for path in found for directory in _above(path)}
+    return found, {directory: _patterns(folder, directory) for directory in above}
 
 
 def special_kind(found: os.stat_result | None) -> str | None:
@@ -165,9 +169,13 @@ def _entries(folder: Path, directory: bytes) -> Iterable[os.DirEntry[bytes]]:
 
 
 def _ignores_above(folder: Path, below: bytes) -> Ignores:
-    parts = below.split(b"/")
-    above = (b"/".join(parts[:depth]) for depth in range(len(parts)))
-    return {directory: _patterns(folder, directory) for directory in above}
+    return {directory: _patterns(folder, directory) for directory in _above(below)}
+
+
+def _above(path: bytes) -> Iterator[bytes]:
+    """Every directory above a path, the folder itself first."""
+    parts = path.split(b"/")
+    return (b"/".join(parts[:depth]) for depth in range(len(parts)))
 
 
 def _patterns(folder: Path, directory: bytes) -> tuple[Pattern, ...]:

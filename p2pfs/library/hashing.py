@@ -10,6 +10,7 @@ import hashlib
 import os
 import signal
 import stat
+import time
 import zlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -96,20 +97,32 @@ def open_steady(folder: Path, path: bytes, *, told_open: bool) -> SteadyFile:
     return SteadyFile(fd, path, status)
 
 
-async def hash_file(file: SteadyFile, limiter: trio.CapacityLimiter) -> Hashed:
-    """Read an open file once, in threads; can be cancelled between hops.
+def begin_hashing(folder: Path, path: bytes, *, told_open: bool) -> Reading:
+    """`open_steady`, and the first chunks: a small file is read whole by this.  Blocking.
+
+    The file is to be closed by the caller.  Raises OSError, UnsteadyError.
+    """
+    file = open_steady(folder, path, told_open=told_open)
+    try:
+        reading = Reading(file)
+        reading.hash_some()
+    except BaseException:
+        os.close(file.fd)
+        raise
+    return reading
+
+
+async def hash_rest(reading: Reading, limiter: trio.CapacityLimiter) -> Hashed:
+    """Read what is left of an open file, in threads; can be cancelled between hops.
 
     Raises OSError, and UnsteadyError if what was read is not one state of the file.
     """
-    started = trio.current_time()
-    reading = _Reading(file.fd, file.status.st_size)
-    while not reading.done:
+    while reading.media is None:
         await trio.to_thread.run_sync(reading.hash_some, limiter=limiter)
-    media = await trio.to_thread.run_sync(_media_of_same, file, limiter=limiter)
-    dag = reading.builder.finish()
-    seconds = trio.current_time() - started
+    seconds = time.monotonic() - reading.started
     leaves = tuple(reading.leaves) or (hashlib.sha256().digest(),)
-    return Hashed(file, dag, leaves, reading.crc32, media, seconds)
+    dag = reading.builder.finish()
+    return Hashed(reading.file, dag, leaves, reading.crc32, reading.media, seconds)
 
 
 def media_of(folder: Path, path: bytes) -> tuple[os.stat_result, Media]:
@@ -121,29 +134,31 @@ def media_of(folder: Path, path: bytes) -> tuple[os.stat_result, Media]:
         os.close(fd)
 
 
-class _Reading:
-    """How far a file has been read; used by one thread at a time."""
+class Reading:
+    """How far a file has been read; used by one thread at a time.
 
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
-        self._size = size
+    `media` is what it says about itself, once all of it was read and found to be one state.
+    """
+
+    def __init__(self, file: SteadyFile) -> None:
+        self.file = file
+        self._size = file.status.st_size
         self._at = 0
-        self._buffer = memoryview(bytearray(min(CHUNK_BYTES, size)))
+        self._buffer = memoryview(bytearray(min(CHUNK_BYTES, self._size)))
         self.builder = DagBuilder(DEFAULT_PROFILE)
         self.leaves: list[bytes] = []
         self.crc32 = 0
-
-    @property
-    def done(self) -> bool:
-        return self._at == self._size
+        self.media: Media | None = None
+        self.started = time.monotonic()
 
     def hash_some(self) -> None:
         """Some chunks more; hashlib and zlib let other threads run meanwhile."""
         for _ in range(_CHUNKS_A_HOP):
-            if self.done:
+            if self._at == self._size:
+                self.media = _media_of_same(self.file)
                 return
             chunk = self._buffer[: min(CHUNK_BYTES, self._size - self._at)]
-            if os.preadv(self._fd, (chunk,), self._at) != len(chunk):
+            if os.preadv(self.file.fd, (chunk,), self._at) != len(chunk):
                 raise UnsteadyError("it became shorter while it was read")
             self.crc32 = zlib.crc32(chunk, self.crc32)
             digest = hashlib.sha256(chunk).digest()

@@ -30,7 +30,7 @@ from p2pfs.store.files import stamp_of
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from p2pfs.content.cid import Cid
     from p2pfs.library.filing import Filed
@@ -47,6 +47,9 @@ _SCAN_EVERY_SECONDS = 5.0
 _SWEEP_EVERY_SECONDS = 60.0
 _SCAN_SHARE = 50
 _RETRY_SECONDS = 60.0
+# A small file is looked at twice, and a hop to a thread costs about 0.1 ms.  What changes between
+# the look and what follows from it is hinted at again; more at once would only make that likelier.
+_LOOKS_A_HOP = 64
 
 
 class Ingest:
@@ -108,8 +111,9 @@ class Ingest:
             await watched.wait()  # what comes from here on is told, what came before is scanned
             nursery.start_soon(self._scan_again_and_again)
             while True:
-                for path in await self._agenda.wait_due():
-                    await self._look_safely(path, nursery)
+                due = await self._agenda.wait_due()
+                for start in range(0, len(due), _LOOKS_A_HOP):
+                    await self._look_at_some(due[start : start + _LOOKS_A_HOP], nursery)
                 self._look_at_ready()
 
     async def _scan_again_and_again(self) -> None:
@@ -142,19 +146,30 @@ class Ingest:
             if path not in self._hashing:
                 self._agenda.look_unless_due(path)
 
-    async def _look_safely(self, path: bytes, nursery: trio.Nursery) -> None:
+    async def _look_at_some(self, paths: Sequence[bytes], nursery: trio.Nursery) -> None:
+        # An ignore file may be newer than the last scan: what it names must not get out meanwhile.
         try:
-            await self._look(path, nursery)
+            found, above = await trio.to_thread.run_sync(look_closely, self._folder, paths)
+        except Exception as error:  # noqa: BLE001 as in `_look_safely`
+            for path in paths:
+                self._agenda.look_after(path, self._failed(path, error))
+            return
+        self._ignores |= above
+        for path in paths:
+            await self._look_safely(path, found[path], nursery)
+
+    async def _look_safely(
+        self, path: bytes, found: os.stat_result | None, nursery: trio.Nursery
+    ) -> None:
+        try:
+            await self._look(path, found, nursery)
         except Exception as error:  # noqa: BLE001 the edge: one odd file must not end the node
             self._agenda.look_after(path, self._failed(path, error))
 
-    async def _look(self, path: bytes, nursery: trio.Nursery) -> None:
+    async def _look(self, path: bytes, found: os.stat_result | None, nursery: trio.Nursery) -> None:
         """Compare a path with its row, and do what follows."""
         if os.path.basename(path) == IGNORE_FILE:
             self._rescan.set()
-        # An ignore file may be newer than the last scan: what it names must not get out meanwhile.
-        found, above = await trio.to_thread.run_sync(look_closely, self._folder, path)
-        self._ignores |= above
         share = self._shares.get(path)
         unpublished = special_kind(found) or exclusion(path, self._ignores)
         if found is None or unpublished:

@@ -85,6 +85,7 @@ class Watching:
     async def _take(self, events: Iterable[Event]) -> None:
         came: list[bytes] = []
         moved: dict[int, bytes] = {}
+        written: dict[bytes, None] = {}
         for event in events:
             if event.mask & flags.Q_OVERFLOW:
                 came.append(b"")
@@ -92,17 +93,21 @@ class Watching:
             elif event.mask & flags.IGNORED:
                 self._folders.pop(event.wd, None)
             elif event.wd in self._folders and event.name:
-                self._tell(event, self._path(event), moved)
+                self._tell(event, self._path(event), moved, written)
                 if event.mask & flags.ISDIR and event.mask & (flags.CREATE | flags.MOVED_TO):
                     came.append(self._path(event))
-        for path in moved.values():
-            self._gone(path)
+        self._tell_gathered(written, moved.values())
         for path in dict.fromkeys(came):
             await self.watch(path)
             self._hints.agenda.look(path)
 
-    def _tell(self, event: Event, path: bytes, moved: dict[int, bytes]) -> None:
-        """`moved` are the names that files have left, by cookie, until it is seen where to."""
+    def _tell(
+        self, event: Event, path: bytes, moved: dict[int, bytes], written: dict[bytes, None]
+    ) -> None:
+        """`moved` are the names that files have left, by cookie, until it is seen where to.
+
+        `written` is told once for all events of a path: a new file alone is three.
+        """
         if event.mask & flags.MOVED_FROM:
             moved[event.cookie] = path
         elif event.mask & flags.MOVED_TO and event.cookie in moved:
@@ -114,7 +119,13 @@ class Watching:
         elif event.mask & flags.ATTRIB:
             self._hints.retagged(path)
         else:
+            written[path] = None
+
+    def _tell_gathered(self, written: Iterable[bytes], moved_away: Iterable[bytes]) -> None:
+        for path in written:
             self._hints.changed(path)
+        for path in moved_away:
+            self._gone(path)
 
     def _moved(self, old: bytes, new: bytes) -> None:
         for descriptor, path in self._folders.items():

@@ -45,3 +45,13 @@ async def test_at_once_comes_in_the_order_asked_for(autojump_clock: MockClock) -
     for thing in ("b", "a", "c", "b"):
         agenda.look(thing)
     assert await agenda.wait_due() == ["a", "c", "b"]
+
+
+async def test_what_is_put_off_again_and_again_takes_no_room(autojump_clock: MockClock) -> None:
+    agenda: Agenda[str] = Agenda()
+    for _ in range(10_000):
+        agenda.look_after("a", 60)
+        agenda.look_after("b", 30)
+    assert len(agenda._by_time) < 100
+    assert await agenda.wait_due() == ["b"]
+    assert await agenda.wait_due() == ["a"]

@@ -8,8 +8,10 @@ import trio
 from p2pfs.content.balanced import build_file
 from p2pfs.library.hashing import (
     CHUNK_BYTES,
+    Reading,
     UnsteadyError,
-    hash_file,
+    begin_hashing,
+    hash_rest,
     is_open_for_writing,
     open_steady,
 )
@@ -19,9 +21,9 @@ from p2pfs.library.hashing import (
 async def test_one_read_gives_what_the_content_modules_give(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "file").write_bytes(content)
-    file = open_steady(tmp_path, b"file", told_open=False)
-    hashed = await hash_file(file, trio.CapacityLimiter(1))
-    os.close(file.fd)
+    reading = begin_hashing(tmp_path, b"file", told_open=False)
+    hashed = await hash_rest(reading, trio.CapacityLimiter(1))
+    os.close(reading.file.fd)
     chunks = [content[at : at + CHUNK_BYTES] for at in range(0, size, CHUNK_BYTES)] or [b""]
     assert hashed.dag == build_file(chunks)
     assert hashed.crc32 == zlib.crc32(content)
@@ -34,10 +36,10 @@ async def test_a_file_that_is_written_to_while_it_is_read_is_unsteady(tmp_path: 
     file = open_steady(tmp_path, b"file", told_open=False)
     os.utime(path, (1, 1))
     with pytest.raises(UnsteadyError):
-        await hash_file(file, trio.CapacityLimiter(1))
+        await hash_rest(Reading(file), trio.CapacityLimiter(1))
     path.write_bytes(b"short")
     with pytest.raises(UnsteadyError):
-        await hash_file(file, trio.CapacityLimiter(1))
+        await hash_rest(Reading(file), trio.CapacityLimiter(1))
     os.close(file.fd)
 
 
