@@ -42,6 +42,7 @@ from p2pfs.library.pinning import Pinning
 from p2pfs.library.providing import Providing
 from p2pfs.library.reading import Reading
 from p2pfs.library.searching import Searches
+from p2pfs.library.seeding import Seeding
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
@@ -180,6 +181,7 @@ async def _serve(
             nursery.start_soon(upkeep.scrub)
             nursery.start_soon(folders.run, ingest.scanned)
             nursery.start_soon(providing.run)
+            nursery.start_soon(Seeding(providing, objects, shares, reading, seeds).run)
             endpoints = {
                 **running_endpoints(parts.snapshot, stopped.set),
                 **search_endpoints(searches),

@@ -5,6 +5,7 @@ Which bytes come from whom is for `transfer`; how far to read ahead is decided i
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +20,7 @@ from p2pfs.library.openfile import InlineFile, OpenFile, StoredFile
 from p2pfs.library.readahead import AHEAD_BUDGET_BYTES, Budget
 from p2pfs.library.resolving import Kind, Resolved, Resolving
 from p2pfs.library.sources import Sources
-from p2pfs.transfer.download import Download
+from p2pfs.transfer.download import Download, Means
 from p2pfs.transfer.slots import Slots
 
 if TYPE_CHECKING:
@@ -84,7 +85,8 @@ class Reading:
         self._nursery = nursery
         self._sources = Sources(overlay, own)
         self._resolving = Resolving(dags, client, self._sources, self._local_size, nursery)
-        self._slots = Slots()
+        dice = random.Random()  # noqa: S311 which chunk is asked for first is no secret
+        self._means = Means(client, Slots(), objects.room, nursery, own, dice)
         self._room = objects.room
         self._budget = Budget(min(AHEAD_BUDGET_BYTES, self._room.quota // _AHEAD_PART))
         self._open: dict[tuple[Cid, int], _Content] = {}
@@ -221,7 +223,7 @@ class Reading:
         known, find = self._sources.of(cid)
         if content is None:
             held = self._objects.open(cid, size)
-            download = Download(held, self._client, find, self._slots, self._room, self._nursery)
+            download = Download(held, find, self._means)
             content = self._open[cid, size] = _Content(held, download)
         for provider in known:
             content.download.add_provider(provider)

@@ -5,15 +5,17 @@ Which bytes are asked of whom is decided in `plan`; requests, hashing and writin
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import partial
 from math import inf
 from typing import TYPE_CHECKING
 
 import trio
 
+from p2pfs.content.intervals import Intervals
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import NoSpaceError, P2pfsError
-from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
+from p2pfs.peers.errors import PeerLacksError, PeerSilentError, PeerUnavailableError
 from p2pfs.transfer.checksum import Checksum
 from p2pfs.transfer.failure import describe, why_not
 from p2pfs.transfer.holdings import Holdings
@@ -24,9 +26,11 @@ from p2pfs.transfer.standing import Standing
 from p2pfs.transfer.tasks import Tasks
 
 if TYPE_CHECKING:
+    import random
     from collections.abc import Sequence
 
     from p2pfs.content.cid import Cid
+    from p2pfs.identity import OwnKey
     from p2pfs.peers.client import Client
     from p2pfs.store.object import Object
     from p2pfs.store.room import Claim, Room
@@ -42,27 +46,36 @@ _MAX_PEERS_IN_ALL = 256
 _MAX_ADDRESSES = 8
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What all downloads share."""
+
+    client: Client
+    slots: Slots
+    room: Room
+    nursery: trio.Nursery
+    own: OwnKey
+    dice: random.Random
+
+
 class Download:
     """Brings what readers wait for, and what is read ahead, into one object of the store.
 
-    Its tasks run in `nursery`, and only while there is something to do.  Everything but `wait`
+    Its tasks run in the nursery, and only while there is something to do.  Everything but `wait`
     and `wait_ended` is immediate.
     """
 
     def __init__(
         self,
         held: Object,
-        client: Client,
         find_providers: FindProviders,
-        slots: Slots,
-        room: Room,
-        nursery: trio.Nursery,
+        means: Means,
     ) -> None:
         self._object = held
         self._holdings = Holdings(held)
-        self._client = client
-        self._slots = slots
-        self._room = room
+        self._client = means.client
+        self._slots = means.slots
+        self._room = means.room
         self._readers: dict[_Reader, Span] = {}
         self._ahead = held.presence.windows
         self._plan = Plan(
@@ -71,9 +84,11 @@ class Download:
             self._holdings.missing,
             self._holdings.leaf_at,
             self._free_slots,
+            means.dice,
+            lambda: means.own.public_key,
         )
         self._search = Search(find_providers, self.add_provider)
-        self._tasks = Tasks(nursery, self._pump, self._fail_here)  # runs go by themselves
+        self._tasks = Tasks(means.nursery, self._pump, self._fail_here)  # runs go by themselves
         self._local_error: Exception | None = None
         self._is_closed = False
         self._checksum = Checksum(held.size)
@@ -175,6 +190,7 @@ class Download:
         while (run := self._plan.next_run(now)) is not None:
             self._slots.take(run.peer.key)
             self._tasks.start(run, self._fetch, run)
+        self._ask_for_holdings(now)
         self._look_around(now)
         self._wait_for_slots(now)
         self._set_alarm(now)
@@ -183,6 +199,11 @@ class Download:
         span = self._holdings.next_unchecked(self._plan.wanted())
         if span is not None and _CHECK not in self._tasks:
             self._tasks.start(_CHECK, self._check, span)
+
+    def _ask_for_holdings(self, now: float) -> None:
+        for peer in self._plan.to_ask(now):
+            peer.asked(now)
+            self._tasks.start((_HOLDINGS, peer), self._learn_holdings, peer)
 
     def _look_around(self, now: float) -> None:
         """Look for more peers if that is due; without hope, fail who waits for one."""
@@ -328,6 +349,16 @@ class Download:
             peer.completed(run.stop - run.start, now - run.started, rtt)
         self._slots.release(peer.key)
 
+    async def _learn_holdings(self, peer: Standing) -> None:
+        try:
+            held = await self._client.fetch_held(peer.provider, self.cid)
+        except PeerLacksError:  # it speaks only the gateway's protocol, and has not got the file
+            peer.told(Intervals(), self._object.size)
+        except P2pfsError as error:
+            peer.erred(error, trio.current_time())
+        else:
+            peer.told(held, self._object.size)
+
     async def _check(self, span: Span) -> None:
         await self._object.check(*span)
         self._serve_readers()
@@ -338,6 +369,7 @@ _CLOSED = "the file was closed"
 _AHEAD = "ahead"
 _CHECK = "check"
 _SEARCH = "search"
+_HOLDINGS = "holdings"
 _ALARM = "alarm"
 
 

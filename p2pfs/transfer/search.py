@@ -16,11 +16,14 @@ if TYPE_CHECKING:
 
     FindProviders = Callable[[Callable[[Provider], None]], Awaitable[None]]
 
-# With fewer sound peers than this, a large transfer looks for more.
-_ENOUGH_PEERS = 3
+# With fewer sound peers than this, a large transfer looks for more: who begins to read the same at
+# the same time is a peer as well.
+_ENOUGH_PEERS = 8
 # A lookup costs some hundred datagrams: not for what one peer sends in a moment.
 _WORTH_BYTES = 4 * 1024 * 1024
-_AGAIN_SECONDS = 60.0
+# Soon at first, when others may have begun as well; twice as long each time.
+_FIRST_AGAIN_SECONDS = 2.0
+_LAST_AGAIN_SECONDS = 60.0
 # Readers that find nobody to ask do not each start a lookup right after the last.
 _AGAIN_IN_NEED_SECONDS = 5.0
 
@@ -33,6 +36,7 @@ class Search:
         self._find = find
         self._found = found
         self._ended_at = -inf
+        self._again_seconds = _FIRST_AGAIN_SECONDS / 2  # doubled with each lookup
 
     def is_due(self, sound_peers: int, missing_bytes: int, now: float) -> bool:
         """Whether to look now: nobody to ask, or too few for much that is missing."""
@@ -42,7 +46,7 @@ class Search:
         if sound_peers == 0:
             return quiet >= _AGAIN_IN_NEED_SECONDS
         few = sound_peers < _ENOUGH_PEERS and missing_bytes >= _WORTH_BYTES
-        return few and quiet >= _AGAIN_SECONDS
+        return few and quiet >= self._again_seconds
 
     async def run(self) -> None:
         """Look until the lookup is complete, or fails (see `error`)."""
@@ -52,4 +56,5 @@ class Search:
         except P2pfsError as error:
             self.error = error
         finally:
+            self._again_seconds = min(2 * self._again_seconds, _LAST_AGAIN_SECONDS)
             self._ended_at = trio.current_time()

@@ -8,11 +8,14 @@ from __future__ import annotations
 from math import inf
 from typing import TYPE_CHECKING
 
+from p2pfs.content.intervals import Intervals
 from p2pfs.errors import UnreachableError
 from p2pfs.peers.errors import PeerBusyError, PeerLacksError
 from p2pfs.transfer.failure import is_wrong
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from p2pfs.dht.overlay import Provider
     from p2pfs.errors import P2pfsError
 
@@ -33,6 +36,10 @@ _FIRST_PATIENCE_SECONDS = 1.0  # a connection of its own, to an unknown place, a
 MAX_FAILURES = 3
 _FIRST_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
+# One who has parts gets more of them while others read: its word on which is good for so long.
+_ASK_AGAIN_SECONDS = 0.5
+# One who says that it has what it then has not; doubled each time.
+_FIRST_LACK_SECONDS = 0.1
 # RFC 6298, section 2: how much one sample moves the smoothed delay and its variation.
 _DELAY_GAIN = 1 / 8
 _VARIATION_GAIN = 1 / 4
@@ -52,6 +59,12 @@ class Standing:
         self.failures = 0
         self.retry_at = -inf
         self.is_dropped = False
+        self.holds: Intervals | None = None
+        """What it has of the file; None while that seems to be all of it."""
+        self.is_asking = False
+        """Whether it is being asked what it has."""
+        self._asked_at = -inf
+        self._lacks = 0
         self.is_measured = rate is not None
         self.run_bytes = _within(rate * RUN_SECONDS) if rate is not None else FIRST_RUN_BYTES
         self._delay: float | None = None
@@ -78,6 +91,35 @@ class Standing:
     def is_usable(self, now: float) -> bool:
         return not self.is_dropped and now >= self.retry_at
 
+    def has(self, position: int) -> bool:
+        """Whether it can give this byte, as far as it has told."""
+        return self.holds is None or self.holds.covers(position, position + 1)
+
+    def held_until(self, position: int) -> float:
+        """Where what it can give from a byte on ends."""
+        return inf if self.holds is None else self.holds.overlaps(position, 1 << 63)[0][1]
+
+    def asks_at(self) -> float:
+        """When to ask what it has by now; infinity of one who has all."""
+        if self.holds is None or self.is_asking:
+            return inf
+        return max(self._asked_at + _ASK_AGAIN_SECONDS, self.retry_at)
+
+    def may_have(self, gaps: Iterable[tuple[int, int]]) -> bool:
+        """Whether it has some of these bytes, or is yet to say what it has."""
+        if self.holds is None or self.is_asking or self._asked_at == -inf:
+            return True
+        return any(self.holds.overlaps(*gap) for gap in gaps)
+
+    def asked(self, now: float) -> None:
+        """It is being asked what it has."""
+        self.is_asking, self._asked_at = True, now
+
+    def told(self, held: Intervals, size: int) -> None:
+        """It has said which parts of `size` bytes it has; with none, it is nobody to ask."""
+        self.is_asking, self.is_dropped = False, not held
+        self.holds = None if held.covers(0, size) else held
+
     def is_hopeful(self, now: float) -> bool:
         """Whether a reader should rather wait for this peer than fail."""
         return not self.is_dropped and (self.failures < MAX_FAILURES or now >= self.retry_at)
@@ -98,6 +140,7 @@ class Standing:
         """So many verified bytes came: whatever it was that failed, works again."""
         self.fetched_bytes += size
         self.failures = 0
+        self._lacks = 0
 
     def completed(self, size: int, seconds: float, rtt: float | None) -> None:
         """A whole run came; the next is as long as fits into its time at this speed."""
@@ -111,8 +154,14 @@ class Standing:
 
     def erred(self, error: P2pfsError, now: float) -> bool:
         """A run ended with an error; False if it is none of the peer's."""
-        if is_wrong(error) or isinstance(error, PeerLacksError):
+        self.is_asking = False
+        if is_wrong(error):
             self.is_dropped = True  # never to be asked for this file again
+        elif isinstance(error, PeerLacksError):
+            # It may have parts, and is asked which.
+            self.holds, self._asked_at = Intervals(), -inf
+            self.retry_at = now + min(_FIRST_LACK_SECONDS * 2.0**self._lacks, _MAX_BACKOFF_SECONDS)
+            self._lacks += 1
         elif isinstance(error, PeerBusyError):
             self.retry_at = now + min(max(error.retry_after, 0.0), _MAX_BACKOFF_SECONDS)
         elif isinstance(error, UnreachableError):

@@ -153,11 +153,13 @@ class FakePeer:
     is_gone: bool = False
     is_busy: bool = False
     lacks: bool = False
+    holds: Intervals | None = None
     lies_from: int | None = None
     requests: list[tuple[int, int]] = field(default_factory=list)
     sent: int = 0
     under_way: int = 0
     most_under_way: int = 0
+    held_asked: int = 0
 
 
 class FakeClient:
@@ -186,6 +188,8 @@ class FakeClient:
         peer.most_under_way = max(peer.most_under_way, peer.under_way)
         try:
             await self._answer(key, root)
+            if peer.holds is not None and not peer.holds.covers(start, stop):
+                raise PeerLacksError("the peer does not have it")
             await self._stream(key, walk(root, size, start, stop), sink)
         except PeerBusyError:
             raise
@@ -203,6 +207,12 @@ class FakeClient:
         self.asked_nodes.append(len(cids))
         await self._answer(provider.public_key, cids[0])
         return {cid: self._blocks[cid] for cid in cids if cid in self._blocks}
+
+    async def fetch_held(self, provider: Provider, root: Cid) -> Intervals:
+        peer = self.peers[provider.public_key]
+        peer.held_asked += 1
+        await self._answer(provider.public_key, root)
+        return Intervals([(0, 1 << 62)]) if peer.holds is None else peer.holds.copy()
 
     async def fetch_block(self, provider: Provider, cid: Cid) -> bytes:
         key = provider.public_key

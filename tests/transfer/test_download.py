@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from p2pfs.content.intervals import Intervals
 from p2pfs.errors import (
     IntegrityError,
     NoPeersError,
@@ -16,7 +18,8 @@ from p2pfs.errors import (
     P2pfsError,
     UnreachableError,
 )
-from p2pfs.transfer.download import Download
+from p2pfs.identity import OwnKey
+from p2pfs.transfer.download import Download, Means
 from p2pfs.transfer.slots import Slots
 from tests.transfer.fakes import (
     KIB,
@@ -38,6 +41,16 @@ if TYPE_CHECKING:
 CHUNK = 256 * KIB
 
 
+def means(
+    client: FakeClient,
+    nursery: trio.Nursery,
+    slots: Slots | None = None,
+    room: FakeRoom | None = None,
+) -> Means:
+    own, dice = OwnKey(bytes(32)), random.Random(1)
+    return Means(client, slots or Slots(), room or FakeRoom(), nursery, own, dice)
+
+
 @asynccontextmanager
 async def downloading(
     client: FakeClient,
@@ -52,7 +65,7 @@ async def downloading(
     overlay = overlay or FakeOverlay()
     async with trio.open_nursery() as nursery:
         find = partial(overlay.providers, dag.root)
-        download = Download(held, client, find, slots or Slots(), room or FakeRoom(), nursery)
+        download = Download(held, find, means(client, nursery, slots, room))
         for provider in providers(client, *names) if names is not None else providers(client):
             download.add_provider(provider)
         try:
@@ -143,7 +156,7 @@ async def test_without_a_known_provider_the_first_found_is_asked_at_once(
     held = FakeObject(dag)
     async with trio.open_nursery() as nursery:
         find = partial(overlay.providers, dag.root)
-        download = Download(held, client, find, Slots(), FakeRoom(), nursery)
+        download = Download(held, find, means(client, nursery))
         started = trio.current_time()
         await download.wait(0, 10)
         assert trio.current_time() - started < 0.3
@@ -249,7 +262,7 @@ async def test_nobody_who_has_it_is_an_error_of_its_own(
     ):
         async with trio.open_nursery() as nursery:
             find = partial(overlay.providers, dag.root)
-            download = Download(held, client, find, Slots(), FakeRoom(), nursery)
+            download = Download(held, find, means(client, nursery))
             with pytest.raises(kind):
                 await download.wait(0, 1)
             download.close()
@@ -415,3 +428,46 @@ async def test_a_full_disk_is_tried_again_when_the_cache_gave_something_up(
         room.frees = held
         await download.wait(0, CHUNK)
         assert held.checked.covers(0, CHUNK)
+
+
+async def test_peers_with_parts_are_found_out_and_used(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    half = Intervals([(0, 8 * MIB)])
+    client = FakeClient(dag, part=FakePeer(holds=half), all=FakePeer(rate=4 * MIB))
+    async with downloading(client, dag) as (download, held):
+        await read_through(download, held, content)
+        sent = {peer.key[:4].rstrip(b"."): peer.fetched_bytes for peer in download.peers}
+    assert sent[b"part"] > 4 * MIB
+    assert sent[b"part"] + sent[b"all"] == 16 * MIB
+
+
+async def test_what_a_peer_gets_meanwhile_is_taken_from_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(8 * MIB)
+    holds = Intervals([(0, MIB)])
+    client = FakeClient(dag, part=FakePeer(holds=holds), gone=FakePeer(rate=MIB // 4))
+    async with downloading(client, dag) as (download, held), trio.open_nursery() as nursery:
+
+        async def fill() -> None:
+            for start in range(MIB, 8 * MIB, MIB):
+                await trio.sleep(0.5)
+                holds.add(start, start + MIB)
+
+        nursery.start_soon(fill)
+        await read_through(download, held, content)
+        sent = {peer.key[:4]: peer.fetched_bytes for peer in download.peers}
+    assert sent[b"part"] > 4 * MIB
+
+
+async def test_a_reader_fails_when_only_other_parts_are_left(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(8 * MIB)
+    client = FakeClient(dag, part=FakePeer(holds=Intervals([(0, MIB)])))
+    async with downloading(client, dag) as (download, _):
+        await download.wait(0, 1)
+        with pytest.raises(NoProvidersError):
+            await download.wait(4 * MIB, 4 * MIB + 1)

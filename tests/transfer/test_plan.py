@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -27,7 +28,15 @@ class File:
         self.blocked: list[tuple[int, int]] = []
         self.ahead: dict[object, tuple[Span, ...]] = {}
         self.slots = slots
-        self.plan = Plan(self.blocked, self.ahead, self.here.gaps, self.leaf_at, self.free_slots)
+        self.plan = Plan(
+            self.blocked,
+            self.ahead,
+            self.here.gaps,
+            self.leaf_at,
+            self.free_slots,
+            random.Random(1),
+            lambda: bytes([99]) * 32,
+        )
         for number in range(peers):
             key = bytes([number]) * 32
             self.plan.peers[key] = Standing(Provider(key, (Endpoint("127.0.0.1", 7117),)))
@@ -158,3 +167,74 @@ def test_all_that_is_wanted_comes_and_nothing_is_asked_twice_at_once(
             under_way.add(run.start, run.stop)
         file.end(min(file.plan.runs, key=lambda run: run.start), next(outcomes, 1.0))
     assert all(file.here.covers(*span) for span in file.plan.wanted())
+
+
+def partial(file: File, number: int, *held: Span) -> Standing:
+    """A peer of the file that has said it has these parts."""
+    peer = list(file.plan.peers.values())[number]
+    peer.holds = Intervals(held)
+    return peer
+
+
+@given(
+    held=st.lists(st.tuples(st.integers(0, 399), st.integers(1, 40)), min_size=1, max_size=5),
+    blocked=st.integers(0, 390),
+    ahead=st.integers(0, 300),
+)
+def test_nobody_is_asked_for_what_it_has_not(
+    held: list[tuple[int, int]], blocked: int, ahead: int
+) -> None:
+    file = File(peers=3, slots=3)
+    spans = [(start * LEAF, min(start + count, 400) * LEAF) for start, count in held]
+    peer = partial(file, 0, *spans)
+    file.blocked.append((blocked * LEAF, (blocked + 4) * LEAF))
+    file.ahead["reader"] = ((ahead * LEAF, (ahead + 100) * LEAF),)
+    for run in file.runs():
+        if run.peer is peer:
+            assert Intervals(spans).covers(run.start, run.stop)
+
+
+def test_a_reader_gets_from_those_with_parts_before_those_with_all() -> None:
+    file = File(peers=2)
+    peer = partial(file, 1, (0, 10 * LEAF))
+    file.blocked.append((0, LEAF))
+    assert file.runs()[0].peer is peer
+
+
+def test_a_reader_gets_what_only_one_has_from_that_one() -> None:
+    file = File(peers=2)
+    partial(file, 1, (10 * LEAF, 20 * LEAF))
+    file.blocked.append((0, LEAF))
+    (run,) = file.runs()
+    assert run.peer.holds is None
+
+
+def test_readers_that_feed_each_other_begin_in_different_places() -> None:
+    starts = set()
+    for seed in range(8):
+        file = File(peers=2)
+        file.plan._dice.seed(seed)
+        partial(file, 1, (0, LEAF))
+        file.ahead["reader"] = ((LEAF, 100 * LEAF),)
+        starts.update(run.start for run in file.runs())
+    assert len(starts) > 4
+
+
+def test_the_one_with_all_is_asked_for_what_no_other_has() -> None:
+    file = File(peers=2, slots=2)
+    peer = partial(file, 1, (0, 90 * LEAF))
+    file.ahead["reader"] = ((0, 100 * LEAF),)
+    whole = [run for run in file.runs() if run.peer is not peer]
+    assert whole
+    assert all(run.start >= 90 * LEAF for run in whole)
+
+
+def test_there_is_no_hope_in_peers_that_have_only_other_parts() -> None:
+    file = File(peers=1)
+    peer = partial(file, 0, (10 * LEAF, 20 * LEAF))
+    peer.asked(0.0)
+    peer.told(Intervals([(10 * LEAF, 20 * LEAF)]), SIZE)
+    file.blocked.append((0, LEAF))
+    assert not file.runs()
+    assert file.plan.is_hopeless(0.0)
+    assert file.plan.to_ask(5.0) == [peer]

@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from math import inf
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
+from p2pfs.content.intervals import Intervals
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import NoSpaceError
 from p2pfs.peers.errors import (
@@ -53,12 +56,51 @@ def test_a_peer_that_fails_is_left_alone_longer_each_time() -> None:
     assert peer.request_limit(4) == 4
 
 
-def test_a_peer_that_lies_or_lacks_the_file_is_not_asked_again() -> None:
-    for error in (WrongBlockError("wrong"), PeerLacksError("not here")):
-        peer = standing()
-        assert peer.erred(error, 0.0)
-        assert not peer.is_usable(1e9)
-        assert not peer.is_hopeful(1e9)
+def test_a_peer_that_lies_is_not_asked_again() -> None:
+    peer = standing()
+    assert peer.erred(WrongBlockError("wrong"), 0.0)
+    assert not peer.is_usable(1e9)
+    assert not peer.is_hopeful(1e9)
+
+
+def test_a_peer_that_lacks_something_is_asked_what_it_has() -> None:
+    peer = standing()
+    assert peer.has(5)
+    assert peer.asks_at() == inf
+    assert peer.erred(PeerLacksError("not here"), 0.0)
+    assert not peer.has(5)
+    assert peer.may_have([(0, 1)])  # it has not said yet
+    peer.asked(peer.asks_at())
+    peer.told(Intervals([(0, 4), (8, 12)]), 20)
+    assert peer.has(3)
+    assert peer.held_until(8) == 12
+    assert not peer.may_have([(4, 8)])
+    assert peer.asks_at() < inf
+
+
+def test_a_peer_that_has_all_by_now_is_as_any_other() -> None:
+    peer = standing()
+    peer.erred(PeerLacksError("not here"), 0.0)
+    peer.asked(0.0)
+    peer.told(Intervals([(0, 20)]), 20)
+    assert peer.has(19)
+    assert peer.asks_at() == inf
+
+
+def test_a_peer_that_has_nothing_is_not_asked_again() -> None:
+    peer = standing()
+    peer.erred(PeerLacksError("not here"), 0.0)
+    peer.asked(0.0)
+    peer.told(Intervals(), 20)
+    assert not peer.is_usable(1e9)
+
+
+def test_a_peer_that_has_not_what_it_says_is_asked_less_and_less() -> None:
+    peer, waits = standing(), []
+    for _ in range(5):
+        peer.erred(PeerLacksError("not here"), 0.0)
+        waits.append(peer.retry_at)
+    assert waits == [0.1, 0.2, 0.4, 0.8, 1.6]
 
 
 def test_a_busy_peer_has_not_failed() -> None:

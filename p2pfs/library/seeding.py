@@ -1,0 +1,90 @@
+"""Which of what was fetched the network is told that it can be had here, wholly or in part.
+
+Which of it others may have is decided in `store.seeding`; telling them is for `providing`.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.errors import P2pfsError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pfs.content.cid import Cid
+    from p2pfs.library.providing import Providing
+    from p2pfs.library.reading import Reading
+    from p2pfs.store.objects import Objects
+    from p2pfs.store.shares import Shares
+
+_log = logging.getLogger(__name__)
+
+# Who reads the same at the same time shall find us soon; what is read whole by then can wait for
+# its turn, so that a walk over thousands of small files is not a lookup each.
+_LOOK_SECONDS = 1.0
+# What is kept is told at this pace, at some 30 KB each: a start with a full cache costs 3 KB/s.
+_KEPT_SECONDS = 10.0
+# The latest used: at that pace all are told within three hours, and renewed for as much again.
+MAX_KEPT = 1_000
+
+
+class Seeding:
+    """Has what is being fetched provided after a second, and what is kept as long as it is."""
+
+    def __init__(
+        self,
+        providing: Providing,
+        objects: Objects,
+        shares: Shares,
+        reading: Reading,
+        seeds: Callable[[Cid], bool],
+    ) -> None:
+        self._providing = providing
+        self._objects = objects
+        self._shares = shares
+        self._reading = reading
+        self._seeds = seeds
+        self._provided: set[Cid] = set()
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        kept_at = -_KEPT_SECONDS
+        while True:
+            try:
+                self._provide_fetched()
+                if trio.current_time() >= kept_at + _KEPT_SECONDS:
+                    kept_at = trio.current_time()
+                    self._follow_kept()
+            except P2pfsError as error:  # the disk's trouble, and may be over the next time
+                _log.warning("what is cached cannot be read: %s", error)
+            await trio.sleep(_LOOK_SECONDS)
+
+    def _provide_fetched(self) -> None:
+        for transfer in self._reading.transfers():
+            if transfer.present_bytes and self._is_wanted(transfer.cid):
+                self._provide(transfer.cid)
+
+    def _follow_kept(self) -> None:
+        """One more of what is kept; and no more what is not, or is not to be had any more."""
+        kept = [found.cid for found in self._objects.cached()[:MAX_KEPT] if found.size]
+        fetching = {transfer.cid for transfer in self._reading.transfers()}
+        for cid in self._provided - fetching:
+            if cid not in kept or not self._seeds(cid):
+                self._provided.discard(cid)
+                self._providing.stop(cid)
+        fresh = (cid for cid in kept if cid not in self._provided and self._is_wanted(cid))
+        first = next(fresh, None)
+        if first is not None:
+            self._provide(first)
+
+    def _provide(self, cid: Cid) -> None:
+        self._provided.add(cid)
+        self._providing.provide(cid)
+
+    def _is_wanted(self, cid: Cid) -> bool:
+        """Own files are announced by name, and with more copies."""
+        return self._seeds(cid) and not self._shares.by_cid(cid)
