@@ -25,6 +25,7 @@ class Hints:
         self._stop = stop
         self._writers: Counter[bytes] = Counter()
         self._retagged: set[bytes] = set()
+        self._disturbed: set[bytes] = set()
         self.agenda: Agenda[bytes] = Agenda()
 
     def opened(self, path: bytes) -> None:
@@ -42,6 +43,7 @@ class Hints:
     def changed(self, path: bytes) -> None:
         """Something was written to, created, cut, or is not what it was."""
         self._stop(path)
+        self._disturbed.add(path)
         self.agenda.look_after(path, self._still_seconds)
 
     def retagged(self, path: bytes) -> None:
@@ -64,6 +66,14 @@ class Hints:
     def is_open(self, path: bytes) -> bool:
         """Whether somebody has told that he writes to it."""
         return self._writers[path] > 0
+
+    def is_disturbed(self, path: bytes) -> bool:
+        """Whether the file may be another than when it was last looked at."""
+        return path in self._disturbed
+
+    def looked_at(self, path: bytes) -> None:
+        """What follows from all that was told so far is found out now."""
+        self._disturbed.discard(path)
 
     def is_retagged(self, path: bytes) -> bool:
         """Whether the file is to be described anew."""

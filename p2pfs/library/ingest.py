@@ -92,6 +92,8 @@ class Ingest:
             return ShareState.IGNORED, reason
         if path in self._states:
             return self._states[path]
+        if self.hints.is_disturbed(path):
+            return ShareState.WAITING, "until it has been still"
         share = self._shares.get(path)
         if share is None:
             return ShareState.WAITING, "just found"
@@ -147,6 +149,8 @@ class Ingest:
                 self._agenda.look_unless_due(path)
 
     async def _look_at_some(self, paths: Sequence[bytes], nursery: trio.Nursery) -> None:
+        for path in paths:
+            self.hints.looked_at(path)
         # An ignore file may be newer than the last scan: what it names must not get out meanwhile.
         try:
             found, above = await trio.to_thread.run_sync(look_closely, self._folder, paths)

@@ -343,3 +343,12 @@ async def test_what_an_ignore_file_names_is_not_published_for_a_moment_either(
         await share.wait_state("p/secret.txt", ShareState.IGNORED, "named in .p2pfsignore")
         row = await share.wait_share("p/open.txt")
         assert share.told == [row.cid]
+
+
+async def test_what_was_just_written_to_is_not_called_published(tmp_path: Path) -> None:
+    async with open_share_folder(tmp_path) as share:
+        share.write("a", b"first")
+        await share.wait_share("a")
+        share.write("a", b"second edition")
+        assert share.state("a")[0] is ShareState.WAITING
+        await share.wait_share("a", b"second edition")
