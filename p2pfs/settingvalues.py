@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
@@ -28,7 +29,7 @@ _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
 _MOST_MAX_ENTRIES = 100_000  # a listing is in memory, at about 3 KB an entry
 # Binary units, as `du`, `df` and `rclone` count; "20G" is 20 GiB.
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
-_SIZE = re.compile(r"([0-9]{1,15}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
+_SIZE = re.compile(r"([0-9]{1,19}(?:\.[0-9]{1,3})?)\s*([KMGT]?)(?:I?B)?", re.IGNORECASE)
 # Below 13 KB/s a connection, peers give up on this node: enough for two, with two connections each.
 _MIN_RATE = 64 << 10
 
@@ -95,7 +96,7 @@ def size(value: object) -> int:
     found = None if isinstance(value, bool) else _SIZE.fullmatch(str(value).strip())
     if found is None:
         raise ValueError(f"a size such as 500M or 20G, not {value!r}")
-    return int(float(found[1]) * (1 << _UNITS[found[2].upper()]))
+    return int(Decimal(found[1]) * (1 << _UNITS[found[2].upper()]))
 
 
 def size_text(count: int) -> str:

@@ -77,10 +77,6 @@ class Folders:
         """The content id of a directory; None while it has none."""
         return None if path in self._disturbed else self._built.get(path, (None, 0))[0]
 
-    def all(self) -> dict[bytes, Cid]:
-        """The content ids of all directories that have one."""
-        return {path: cid for path, (cid, _) in self._built.items() if path not in self._disturbed}
-
     def state(self, path: bytes) -> tuple[ShareState, str]:
         """How far a directory is, and why it is not further."""
         cid = self.cid(path)
@@ -206,11 +202,6 @@ class Folders:
             self._agenda.look_after(
                 above, 0 if above not in self._disturbed else self._still_seconds
             )
-
-
-def is_named(path: bytes) -> bool:
-    """Whether a file can be in its folder's content id: names there are UTF-8."""
-    return _text(path.rpartition(b"/")[2]) is not None
 
 
 def _folders_of(path: bytes) -> Iterator[bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -33,6 +34,7 @@ class Machines:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._readers: dict[str, Reader] = {}
+        self.ports = {who: free_port() for who in ("ada", "bob")}
         self._stack = ExitStack()
 
     def __enter__(self) -> Machines:
@@ -65,14 +67,16 @@ class Machines:
             "PATH": f"{self._command.parent}:{kept['PATH']}",
             "PYTHONPATH": str(ROOT),
             "XDG_RUNTIME_DIR": str(home / ".run"),
-            "P2PFS_LISTEN": f"127.0.0.1:{PORTS[home.name]}",
+            "P2PFS_LISTEN": f"127.0.0.1:{self.ports[home.name]}",
             "P2PFS_NETWORK": NETWORK,
             "NO_COLOR": "1",
         }
 
 
-# What the pages call `peer:7117` and the like must be reached on this one machine.
-PORTS = {"ada": 17117, "bob": 17118, "cat": 17119}
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def furnish(home: Path) -> None:
@@ -87,6 +91,6 @@ def furnish(home: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_a_page_shows_what_happens(page: Path, machines: Machines) -> None:
-    text = page.read_text().replace("198.51.100.7:7117", f"127.0.0.1:{PORTS['ada']}")
+    text = page.read_text().replace("198.51.100.7:7117", f"127.0.0.1:{machines.ports['ada']}")
     for step in steps(text):
         machines.reader(step.who).follow(step)
