@@ -113,8 +113,11 @@ def parse_private_key(text: bytes) -> Ed25519PrivateKey:
     return key
 
 
-def load_identity(path: Path, network: Network) -> Identity | None:
-    """The identity kept in a file, None if there is none; raises UsageError for an unusable one."""
+def read_identity(path: Path) -> Identity | None:
+    """The identity kept in a file, None if there is none, whichever network it counts in.
+
+    Raises UsageError for one that cannot be read.
+    """
     try:
         seed = path.read_bytes()
     except FileNotFoundError:
@@ -122,10 +125,15 @@ def load_identity(path: Path, network: Network) -> Identity | None:
     except OSError as error:
         raise UsageError(f"cannot read {path}: {error.strerror}") from error
     try:
-        identity = Identity(parse_private_key(seed))
+        return Identity(parse_private_key(seed))
     except MalformedError as error:
         raise UsageError(f"{path} is not a p2pfs key; move it away to get a new one") from error
-    if not network.key_counts(identity.public_key):
+
+
+def load_identity(path: Path, network: Network) -> Identity | None:
+    """The same, for use in a network; raises UsageError also for one that does not count there."""
+    identity = read_identity(path)
+    if identity is not None and not network.key_counts(identity.public_key):
         raise UsageError(
             f"the key in {path} does not solve the puzzle of network {network.name!r}; "
             "use another P2PFS_HOME for this network, or move the key away to get a new one"

@@ -18,6 +18,7 @@ from p2pfs.identity import (
     parse_private_key,
     peer_id,
     public_key_of_certificate,
+    read_identity,
 )
 from p2pfs.network import public_network
 from tests.samples import NETWORK, key, public_key
@@ -60,6 +61,7 @@ def test_an_unusable_key_file_is_named(tmp_path: Path) -> None:
     path.write_bytes(bytes(32))
     with pytest.raises(UsageError, match="puzzle"):
         load_identity(path, public_network("test", 60))
+    assert read_identity(path) is not None  # it is a key all the same
     with pytest.raises(UsageError, match="cannot read"):
         load_identity(tmp_path, NETWORK)
 

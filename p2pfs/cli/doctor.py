@@ -11,7 +11,7 @@ from p2pfs import __version__
 from p2pfs.cli.control import running_status
 from p2pfs.cli.printing import paint_for, write_json, write_table
 from p2pfs.errors import NotRunningError, P2pfsError, UsageError
-from p2pfs.identity import load_identity
+from p2pfs.identity import read_identity
 from p2pfs.settings import DEFAULT_LISTEN, Settings, load_settings, places
 from p2pfs.text import Column, printable
 
@@ -100,12 +100,17 @@ def _key(settings: Settings) -> Finding:
     from p2pfs.doctor.findings import Finding
 
     try:
-        identity = load_identity(settings.places.identity, settings.overlay_network())
+        identity = read_identity(settings.places.identity)
     except UsageError as error:
         fix = "`p2pfs id import --force FILE` puts another in its place"
         return Finding("key", "fail", str(error), fix)
     if identity is None:
         return Finding("key", "ok", "none yet; made at the first start")
+    network = settings.overlay_network()
+    if not network.key_counts(identity.public_key):
+        says = f"{identity.peer_id} does not solve the puzzle of network {network.name!r}"
+        fix = "set `network` to the one it was made in, as the flag did; or use another P2PFS_HOME"
+        return Finding("key", "warn", says, fix)
     return Finding("key", "ok", identity.peer_id)
 
 

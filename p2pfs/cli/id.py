@@ -14,7 +14,7 @@ from cyclopts import App, Parameter
 
 from p2pfs.errors import MalformedError, NotFoundError, P2pfsError, UsageError
 from p2pfs.homelock import holding
-from p2pfs.identity import Identity, keep_identity, load_identity, parse_private_key
+from p2pfs.identity import Identity, keep_identity, parse_private_key, read_identity
 from p2pfs.settings import load_settings
 
 if TYPE_CHECKING:
@@ -91,7 +91,7 @@ def import_key(file: _File, /, *, force: bool = False) -> None:
 
 
 def _own(settings: Settings) -> Identity:
-    identity = load_identity(settings.places.identity, settings.overlay_network())
+    identity = read_identity(settings.places.identity)
     if identity is None:
         raise NotFoundError("this node has no key yet; it makes one when it is first started")
     return identity
