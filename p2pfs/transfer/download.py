@@ -202,8 +202,10 @@ class Download:
 
     def _ask_for_holdings(self, now: float) -> None:
         for peer in self._plan.to_ask(now):
-            peer.asked(now)
-            self._tasks.start((_HOLDINGS, peer), self._learn_holdings, peer)
+            task = _HOLDINGS, peer
+            if task not in self._tasks:  # it may have refused another request meanwhile
+                peer.asked(now)
+                self._tasks.start(task, self._learn_holdings, peer)
 
     def _look_around(self, now: float) -> None:
         """Look for more peers if that is due; without hope, fail who waits for one."""

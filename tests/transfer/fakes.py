@@ -160,6 +160,8 @@ class FakePeer:
     under_way: int = 0
     most_under_way: int = 0
     held_asked: int = 0
+    being_asked: int = 0
+    most_asked: int = 0
 
 
 class FakeClient:
@@ -211,7 +213,12 @@ class FakeClient:
     async def fetch_held(self, provider: Provider, root: Cid) -> Intervals:
         peer = self.peers[provider.public_key]
         peer.held_asked += 1
-        await self._answer(provider.public_key, root)
+        peer.being_asked += 1
+        peer.most_asked = max(peer.most_asked, peer.being_asked)
+        try:
+            await self._answer(provider.public_key, root)
+        finally:
+            peer.being_asked -= 1
         return Intervals([(0, 1 << 62)]) if peer.holds is None else peer.holds.copy()
 
     async def fetch_block(self, provider: Provider, cid: Cid) -> bytes:
