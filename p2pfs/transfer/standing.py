@@ -64,6 +64,7 @@ class Standing:
         self.is_asking = False
         """Whether it is being asked what it has."""
         self._asked_at = -inf
+        self._is_to_tell = False
         self._lacks = 0
         self.is_measured = rate is not None
         self.run_bytes = _within(rate * RUN_SECONDS) if rate is not None else FIRST_RUN_BYTES
@@ -107,7 +108,7 @@ class Standing:
 
     def may_have(self, gaps: Iterable[tuple[int, int]]) -> bool:
         """Whether it has some of these bytes, or is yet to say what it has."""
-        if self.holds is None or self.is_asking or self._asked_at == -inf:
+        if self.holds is None or self._is_to_tell:
             return True
         return any(self.holds.overlaps(*gap) for gap in gaps)
 
@@ -117,7 +118,7 @@ class Standing:
 
     def told(self, held: Intervals, size: int) -> None:
         """It has said which parts of `size` bytes it has; with none, it is nobody to ask."""
-        self.is_asking, self.is_dropped = False, not held
+        self.is_asking, self._is_to_tell, self.is_dropped = False, False, not held
         self.holds = None if held.covers(0, size) else held
 
     def is_hopeful(self, now: float) -> bool:
@@ -159,7 +160,7 @@ class Standing:
             self.is_dropped = True  # never to be asked for this file again
         elif isinstance(error, PeerLacksError):
             # It may have parts, and is asked which.
-            self.holds, self._asked_at = Intervals(), -inf
+            self.holds, self._asked_at, self._is_to_tell = Intervals(), -inf, True
             self.retry_at = now + min(_FIRST_LACK_SECONDS * 2.0**self._lacks, _MAX_BACKOFF_SECONDS)
             self._lacks += 1
         elif isinstance(error, PeerBusyError):
