@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -11,7 +10,6 @@ import msgspec
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_MESSAGE_BYTES,
-    MAX_REFERRALS,
     MESSAGE_ID_BYTES,
     TOKEN_BYTES,
     Find,
@@ -62,6 +60,7 @@ class Answers:
     may_be_own: Callable[[Endpoint], bool]
     greet: Callable[[bytes | None, Endpoint], None]
     clock: Callable[[], float]
+    monotonic: Callable[[], float]
 
     def answer(self, request: Request, source: Endpoint, length: int) -> Reply | None:
         """The reply, or None for those who get none."""
@@ -72,7 +71,7 @@ class Answers:
         if not self.tokens.holds(request.token, source, now):
             return Reply(token=fresh) if length >= _CHALLENGE_BYTES else None
         near = self.neighbourhood.is_near(source.ip)
-        if not near and not self.rate.allows(source.ip, time.monotonic()):
+        if not near and not self.rate.allows(source.ip, self.monotonic()):
             return None
         self.greet(request.sender, source)
         reply = self._answer(request, source)
@@ -104,7 +103,7 @@ class Answers:
             case Store():
                 return Reply(
                     outcome=self.desk.take(
-                        request.subject, request.value, source.ip, time.monotonic()
+                        request.subject, request.value, source.ip, self.monotonic()
                     )
                 )
         return Reply()
@@ -125,10 +124,10 @@ class Answers:
         """As many of the closest contacts as fit, without what is of no use to the asker."""
         closest = [
             (contact.public_key, contact.endpoint)
-            for contact in self.table.closest(request.key, MAX_REFERRALS + 1)
+            for contact in self.table.closest(request.key, self.table.k + 1)
             if contact.endpoint != source and contact.public_key != request.sender
             if self.neighbourhood.counts(contact.endpoint.ip, source.ip)
-        ][:MAX_REFERRALS]
+        ][: self.table.k]
         while True:
             packed_4, packed_6 = pack_referrals(closest)
             whole = msgspec.structs.replace(reply, referrals_4=packed_4, referrals_6=packed_6)

@@ -6,13 +6,12 @@ Whom to ask is `lookup`; what is done with an answer, `server`.
 from __future__ import annotations
 
 import asyncio
-import os
-import time
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
 
+from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.proof import proven
 from p2pfs.dht.kad.wire import NONCE_BYTES, Ping, Store, pack_address
@@ -26,8 +25,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.budget import FirstContacts
     from p2pfs.dht.kad.proof import Proven
     from p2pfs.dht.kad.protocol import Protocol
+    from p2pfs.dht.kad.settings import Settings
     from p2pfs.dht.kad.wire import Reply, Request
-    from p2pfs.network import Network
 
 
 @dataclass(slots=True)
@@ -44,20 +43,20 @@ class Asker:
     def __init__(
         self,
         protocol: Protocol,
-        network: Network,
-        own_key: bytes,
+        settings: Settings,
         own_port: Callable[[], int],
         acquaintances: Acquaintances,
         first_contacts: FirstContacts,
         is_exempt: Callable[[Endpoint], bool],
     ) -> None:
         self._protocol = protocol
-        self._network = network
-        self._own_key = own_key
+        self._network = settings.network
+        self._own_key = settings.identity.public_key
         self._own_port = own_port
         self._acquaintances = acquaintances
         self._first_contacts = first_contacts
         self._is_exempt = is_exempt
+        self._random = settings.random
         self._handshakes: dict[Endpoint, _Handshake] = {}
 
     async def ask(self, to: Endpoint, request: Request) -> Reply:
@@ -72,7 +71,7 @@ class Asker:
     async def ask_proof(self, to: Endpoint, request: Request) -> tuple[Reply, Proven]:
         """The reply, and who gave it; raises SilentError, MalformedError."""
         request = msgspec.structs.replace(
-            request, nonce=os.urandom(NONCE_BYTES), named=pack_address(to)
+            request, nonce=self._random.randbytes(NONCE_BYTES), named=pack_address(to)
         )
         reply = await self.ask(to, request)
         return reply, proven(reply, request, to, self._own_port(), self._network)
@@ -87,11 +86,11 @@ class Asker:
         request = msgspec.structs.replace(request, token=token, sender=sender)
         reply = await self._timed(to, request)
         if reply.token is not None:
-            self._acquaintances.keep_token(to, reply.token, time.monotonic())
+            self._acquaintances.keep_token(to, reply.token, monotonic())
         return reply
 
     async def _token(self, to: Endpoint) -> bytes:
-        token = self._acquaintances.token(to, time.monotonic())
+        token = self._acquaintances.token(to, monotonic())
         if token is not None:
             return token
         handshake = self._handshakes.get(to)
@@ -109,21 +108,21 @@ class Asker:
 
     async def _shake_hands(self, to: Endpoint) -> bytes:
         stranger = not self._acquaintances.has_answered(to) and not self._is_exempt(to)
-        if stranger and not self._first_contacts.allows(str(to), time.monotonic()):
+        if stranger and not self._first_contacts.allows(str(to), monotonic()):
             raise SilentError(f"{to} has been asked often enough, and never answered")
         # The nonce only pads: a request must not be smaller than the token it asks for.
-        reply = await self._timed(to, Ping(nonce=os.urandom(NONCE_BYTES)))
+        reply = await self._timed(to, Ping(nonce=self._random.randbytes(NONCE_BYTES)))
         if reply.token is None:
             raise MalformedError("an answer without a token")
-        self._acquaintances.keep_token(to, reply.token, time.monotonic())
+        self._acquaintances.keep_token(to, reply.token, monotonic())
         return reply.token
 
     async def _timed(self, to: Endpoint, request: Request) -> Reply:
-        started = time.monotonic()
+        started = monotonic()
         try:
             reply = await self._protocol.call(to, request, self._acquaintances.timeout(to))
         except SilentError:
-            self._acquaintances.kept_silent(to, time.monotonic())
+            self._acquaintances.kept_silent(to, monotonic())
             raise
-        self._acquaintances.answered(to, time.monotonic() - started)
+        self._acquaintances.answered(to, monotonic() - started)
         return reply

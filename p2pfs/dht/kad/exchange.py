@@ -10,6 +10,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.wire import Get, Outcome, Store
@@ -98,7 +99,7 @@ async def accept(server: Server, records: Sequence[tuple[Subject, bytes]], sourc
 async def _place(server: Server, subject: Subject, make: Callable[[], bytes | None]) -> Placement:
     """`make` is asked after the lookup, which may have taught this node its own addresses."""
     copies = subject.rules.copies
-    targets = server.regions.closest(subject.key, copies, server.now())
+    targets = server.regions.closest(subject.key, copies, monotonic())
     if not targets:
         targets = (await server.lookup(subject.key)).closest(copies)
     value = make()

@@ -50,8 +50,11 @@ class _Candidate:
 class Lookup:
     """The search for the k nodes closest to a key."""
 
-    def __init__(self, key: bytes, own_key: bytes, is_near: Callable[[str], bool]) -> None:
+    def __init__(
+        self, key: bytes, own_key: bytes, is_near: Callable[[str], bool], k: int = K
+    ) -> None:
         self.key = key
+        self._k = k
         self._own_key = own_key
         self._is_near = is_near
         self._candidates: list[_Candidate] = []
@@ -112,12 +115,12 @@ class Lookup:
             if candidate.state is _State.ASKED or self._asked < MAX_ASKED
         )
 
-    def closest(self, count: int = K) -> list[Contact]:
-        """The proven nodes that answered, the closest first."""
+    def closest(self, count: int | None = None) -> list[Contact]:
+        """The k, or `count`, proven nodes that answered, the closest first."""
         ordered = sorted(
             self._contacts.values(), key=lambda contact: distance(contact.node_id, self.key)
         )
-        return ordered[:count]
+        return ordered[: self._k if count is None else count]
 
     def _is_welcome(self, hint: Hint) -> bool:
         if hint.public_key == self._own_key or len(self._candidates) >= _MOST_CANDIDATES:
@@ -131,7 +134,7 @@ class Lookup:
         """The k closest that are not out: dead, answered elsewhere, or a liar's."""
         hopefuls: list[_Candidate] = []
         for candidate in self._candidates:
-            if len(hopefuls) == K:
+            if len(hopefuls) == self._k:
                 break
             if not self._is_out(candidate):
                 hopefuls.append(candidate)

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
-import time
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.budget import RateLimit
+from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import hint
 from p2pfs.dht.kad.table import BUCKETS
 from p2pfs.dht.kad.wire import pack_address, parse_address
@@ -20,6 +19,7 @@ from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
+    from random import Random
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.server import Server
@@ -99,13 +99,13 @@ class Membership:
         if found is None:
             return
         if server.table.knows(found):
-            server.table.answered(source, server.now())
+            server.table.answered(source, monotonic())
             server.renew_snapshots()
             return
         if not server.table.would_admit(found) or len(self._busy) >= _MOST_GREETINGS:
             return
         near = server.settings.neighbourhood.is_near(source.ip)
-        if near or self._greetings.allows(source.ip, time.monotonic()):
+        if near or self._greetings.allows(source.ip, monotonic()):
             self._start(source)
 
     async def _settle(self) -> None:
@@ -119,11 +119,11 @@ class Membership:
 
     def _look_around(self) -> None:
         """Knock at whoever is due, and at those contacts that failed."""
-        now = time.monotonic()
+        now = monotonic()
         for address in self._due(now):
             self._knocked[address] = now
             self._start(address)
-        for contact in self._server.table.suspects(self._server.now()):
+        for contact in self._server.table.suspects(now):
             self._start(contact.endpoint)
 
     def _due(self, now: float) -> list[Endpoint]:
@@ -154,7 +154,7 @@ class Membership:
         if alone and len(table):
             self._joined.set()
         if proven and table.at(address) is None:  # a full table has no room for it
-            self._knocked[address] = time.monotonic() + _KNOCK_AGAIN_SECONDS
+            self._knocked[address] = monotonic() + _KNOCK_AGAIN_SECONDS
 
     async def _refresh(self) -> None:
         """Look for the own id after the first contact and every so often, and in old buckets."""
@@ -174,9 +174,11 @@ class Membership:
 
     async def _look_up_old_buckets(self) -> None:
         await self._server.lookup(self._server.own_id)
-        before = self._server.now() - _STALE_SECONDS
+        before = monotonic() - _STALE_SECONDS
         for bucket in self._server.table.stale_buckets(before)[:_SMALL]:
-            await self._server.lookup(random_id(self._server.own_id, bucket))
+            await self._server.lookup(
+                random_id(self._server.own_id, bucket, self._server.settings.random)
+            )
 
     async def _each(self, seconds: float, act: Callable[[], None]) -> None:
         while True:
@@ -188,7 +190,7 @@ class Membership:
 
     def _save(self) -> None:
         """For the next run, and for this one if it loses them all."""
-        contacts = sorted(self._server.table.snapshot(), key=lambda each: -each.last_seen)
+        contacts = sorted(self._server.contacts(), key=lambda each: -each.last_seen)
         if contacts:
             addresses = [each.endpoint for each in contacts if each.answers]
             self._saved = tuple(dict.fromkeys([*addresses, *self._saved]))[:_MOST_SAVED]
@@ -210,7 +212,7 @@ def saved_addresses(saved: Iterable[bytes]) -> Iterable[Endpoint]:
             continue
 
 
-def random_id(own_id: bytes, bucket: int) -> bytes:
+def random_id(own_id: bytes, bucket: int, random: Random) -> bytes:
     """An id that falls into a bucket: the own one with that bit flipped, random after it."""
     below = BUCKETS - 1 - bucket
     flipped = int.from_bytes(own_id, "big") ^ (1 << below)

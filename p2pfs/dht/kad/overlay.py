@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import logging
-import os
 import time
 from contextlib import asynccontextmanager
 from functools import partial
@@ -22,7 +21,9 @@ from p2pfs.dht.kad.collecting import Collection
 from p2pfs.dht.kad.exchange import accept, gather, place_all
 from p2pfs.dht.kad.island import open_island
 from p2pfs.dht.kad.membership import Membership
-from p2pfs.dht.kad.server import Server, Settings
+from p2pfs.dht.kad.server import Server
+from p2pfs.dht.kad.settings import Settings
+from p2pfs.dht.kad.sockets import Sockets
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import encode_batches, parse_batch
 from p2pfs.dht.records import (
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
     PostRecords: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[int]]
 
 _LOG = logging.getLogger(__name__)
-
-_SECRET_BYTES = 32
 
 
 class KadOverlay:
@@ -233,9 +232,9 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
     Returns at once: joining goes on by itself, and operations wait for its first attempt.
     """
     settings = Settings(identity, network, neighbourhood, https_port, store, tuple(peers), clock)
-    server = Server(settings, os.urandom(_SECRET_BYTES))
+    server = Server(settings, Sockets(sockets))
     async with open_island() as island:
-        membership, living = await island.run(partial(_begin, server, sockets))
+        membership, living = await island.run(partial(_begin, server))
         try:
             yield KadOverlay(island, server, membership, fetch_page, post_records)
         finally:
@@ -243,14 +242,12 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
                 await island.run(partial(_end, server, living))
 
 
-async def _begin(
-    server: Server, sockets: Sequence[socket.socket]
-) -> tuple[Membership, asyncio.Task[None]]:
+async def _begin(server: Server) -> tuple[Membership, asyncio.Task[None]]:
     """On the island: open the sockets and start the loops."""
     membership = Membership(server, server.settings.peers, server.settings.records.contacts())
     server.greet = membership.greet
     server.may_knock_again = membership.may_knock_again
-    await server.open(sockets)
+    await server.open()
     return membership, asyncio.create_task(membership.run())
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NoReturn
 
@@ -29,11 +28,12 @@ from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from random import Random
 
     from kademlia.node import Node
 
     from p2pfs.addresses import Endpoint
-    from p2pfs.dht.kad.sockets import Sockets
+    from p2pfs.dht.kad.sockets import Transport
     from p2pfs.dht.kad.wire import Reply, Request
 
 _LOG = logging.getLogger(__name__)
@@ -48,10 +48,11 @@ class _Call:
 class Protocol(KademliaProtocol):
     """One node's end of the overlay."""
 
-    transport: Sockets
+    transport: Transport
 
-    def __init__(self, source_node: Node, storage: object, ksize: int) -> None:
+    def __init__(self, source_node: Node, storage: object, ksize: int, random: Random) -> None:
         super().__init__(source_node, storage, ksize)  # type: ignore[no-untyped-call]  # kademlia
+        self._random = random
         self._calls: dict[bytes, _Call] = {}
         self.answer: Callable[[Request, Endpoint, int], Reply | None] = _no_answer
 
@@ -64,7 +65,7 @@ class Protocol(KademliaProtocol):
         """How many answers are waited for."""
         return len(self._calls)
 
-    def connection_made(self, transport: Sockets) -> None:  # type: ignore[override]  # several sockets in one
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]  # several sockets in one
         self.transport = transport
 
     def datagram_received(self, data: bytes, addr: Endpoint) -> None:  # type: ignore[override]  # cleaned by `sockets`
@@ -85,7 +86,7 @@ class Protocol(KademliaProtocol):
 
         Cancelling it leaves nothing behind.
         """
-        message_id = os.urandom(MESSAGE_ID_BYTES)
+        message_id = self._random.randbytes(MESSAGE_ID_BYTES)
         reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
         self._calls[message_id] = _Call(to, reply)
         try:

@@ -31,18 +31,19 @@ class _Region:
     key: bytes
     closest: tuple[Contact, ...]
     reach: int
-    found: int
+    found: float
 
 
 class Regions:
-    """What the last lookups found, each for a while; times are UNIX seconds."""
+    """What the last lookups found, each for a while; times are monotonic seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, k: int = K) -> None:
+        self._k = k
         self._regions: OrderedDict[bytes, _Region] = OrderedDict()
 
-    def found(self, key: bytes, closest: Sequence[Contact], now: int) -> None:
+    def found(self, key: bytes, closest: Sequence[Contact], now: float) -> None:
         """Learn from a lookup that ended; fewer than k nodes are no region to rely on."""
-        if len(closest) < K:
+        if len(closest) < self._k:
             return
         reach = distance(closest[-1].node_id, key)
         self._regions.pop(key, None)
@@ -50,7 +51,7 @@ class Regions:
         if len(self._regions) > _MAX_REGIONS:
             self._regions.popitem(last=False)
 
-    def closest(self, key: bytes, count: int, now: int) -> list[Contact]:
+    def closest(self, key: bytes, count: int, now: float) -> list[Contact]:
         """The `count` closest nodes to a key, the closest first; empty unless that is certain."""
         live = [each for each in self._regions.values() if self._is_live(each, now)]
         nearest = min(live, key=lambda region: distance(region.key, key), default=None)
@@ -69,5 +70,5 @@ class Regions:
             if contact in region.closest:
                 del self._regions[key]
 
-    def _is_live(self, region: _Region, now: int) -> bool:
-        return region.found <= now < region.found + _REMEMBERED_SECONDS
+    def _is_live(self, region: _Region, now: float) -> bool:
+        return now < region.found + _REMEMBERED_SECONDS

@@ -7,8 +7,6 @@ Nothing here knows trio or HTTPS; `overlay` is the other side.  How a node joins
 from __future__ import annotations
 
 import asyncio
-import time
-from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -19,6 +17,7 @@ from p2pfs.dht.kad.acquaintances import Acquaintances
 from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.asking import Asker
 from p2pfs.dht.kad.budget import FirstContacts, RateLimit
+from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import hint
 from p2pfs.dht.kad.crawl import crawl
 from p2pfs.dht.kad.errors import SilentError
@@ -27,25 +26,21 @@ from p2pfs.dht.kad.observed import Observed
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.protocol import Protocol
 from p2pfs.dht.kad.regions import Regions
-from p2pfs.dht.kad.sockets import Sockets
 from p2pfs.dht.kad.stores import Spread, StoreDesk
-from p2pfs.dht.kad.table import K, Table
+from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
 from p2pfs.dht.kad.wire import Find, parse_referrals
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    import socket
-    from collections.abc import Callable, Coroutine, Sequence
+    from collections.abc import Callable, Coroutine
     from typing import Any
 
-    from p2pfs.addresses import Neighbourhood
     from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, Hint
     from p2pfs.dht.kad.proof import Proven
+    from p2pfs.dht.kad.settings import Settings
+    from p2pfs.dht.kad.sockets import Transport
     from p2pfs.dht.kad.wire import Reply
-    from p2pfs.dht.recordstore import RecordStore
-    from p2pfs.identity import Identity
-    from p2pfs.network import Network
 
     _FollowUp = Callable[[Contact, Reply], Coroutine[Any, Any, None]]
 
@@ -53,41 +48,28 @@ if TYPE_CHECKING:
 _REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 100, 1_000
 # Each costs a signature's check and a write, 0.3 ms: twenty files at once, then two a second.
 _STORES_A_SECOND, _STORES_AT_ONCE = 50, 500
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """What a node is told before it starts."""
-
-    identity: Identity
-    network: Network
-    neighbourhood: Neighbourhood
-    https_port: int
-    records: RecordStore
-    peers: tuple[Endpoint, ...]
-    clock: Callable[[], float] = time.time
+_SECRET_BYTES = 32
 
 
 class Server(KademliaServer):
     """The parts of a node, and what they do together."""
 
-    protocol_class = Protocol
     protocol: Protocol
 
-    def __init__(self, settings: Settings, secret: bytes) -> None:
+    def __init__(self, settings: Settings, sockets: Transport) -> None:
         own_id = settings.network.node_id(settings.identity.public_key)
-        super().__init__(ksize=K, node_id=own_id, storage=settings.records)  # type: ignore[no-untyped-call]  # kademlia
+        super().__init__(ksize=settings.k, node_id=own_id, storage=settings.records)  # type: ignore[no-untyped-call]  # kademlia
         is_near = settings.neighbourhood.is_near
         self.settings = settings
         self.own_key = settings.identity.public_key
         self.own_id = own_id
         self.named_ips = {peer.ip for peer in settings.peers}
-        self.table = Table(own_id, is_near)
+        self.table = Table(own_id, is_near, settings.k)
         self.observed = Observed(is_near)
         self.acquaintances = Acquaintances()
-        self.sockets = Sockets()
-        self.spread = Spread()
-        self.regions = Regions()
+        self.sockets = sockets
+        self.spread = Spread(settings.k)
+        self.regions = Regions(settings.k)
         self.desk = StoreDesk(
             own_id,
             settings.network,
@@ -97,17 +79,16 @@ class Server(KademliaServer):
             RateLimit(_STORES_A_SECOND, _STORES_AT_ONCE),
             settings.clock,
         )
-        self.protocol = self._create_protocol()  # type: ignore[no-untyped-call]  # kademlia
+        self.protocol = Protocol(self.node, settings.records, settings.k, settings.random)
         self.asker = Asker(
             self.protocol,
-            settings.network,
-            self.own_key,
+            settings,
             lambda: self._udp_port,
             self.acquaintances,
             FirstContacts(),
             lambda address: is_near(address.ip) or self.may_knock_again(address),
         )
-        self._tokens = Tokens(secret)
+        self._tokens = Tokens(settings.random.randbytes(_SECRET_BYTES))
         self._udp_port = 0  # until it is open
         # Two questions that `membership` answers once it lives.
         self.greet: Callable[[bytes | None, Endpoint], None] = lambda _key, _source: None
@@ -117,14 +98,14 @@ class Server(KademliaServer):
         self.contacts_snapshot: tuple[ContactSnapshot, ...] = ()
         self.observed_snapshot: tuple[Endpoint, ...] = ()
 
-    async def open(self, sockets: Sequence[socket.socket]) -> None:
-        """Listen on bound sockets and answer."""
+    async def open(self) -> None:
+        """Listen and answer."""
         self.transport = self.sockets
         self.protocol.router = self.table  # type: ignore[assignment]  # ours has their place
         self.protocol.connection_made(self.sockets)
-        self._udp_port = sockets[0].getsockname()[1]
+        self._udp_port = self.sockets.port
         self.protocol.answer = self._answers().answer
-        await self.sockets.open(sockets, self.protocol.datagram_received)
+        await self.sockets.open(self.protocol.datagram_received)
 
     def stop(self) -> None:
         """Close the sockets."""
@@ -134,11 +115,15 @@ class Server(KademliaServer):
         """UNIX seconds, as records and proofs count them."""
         return int(self.settings.clock())
 
+    def contacts(self) -> tuple[ContactSnapshot, ...]:
+        """The contacts as they are now, for this turn of the loop."""
+        return self.table.snapshot(self.settings.clock() - monotonic())
+
     async def lookup(self, key: bytes, follow_up: _FollowUp | None = None) -> Lookup:
         """The closest nodes to a key; `follow_up` runs beside it for every answer that counts."""
-        lookup = Lookup(key, self.own_key, self.settings.neighbourhood.is_near)
+        lookup = Lookup(key, self.own_key, self.settings.neighbourhood.is_near, self.settings.k)
         lookup.add(contact.hint for contact in self.table.closest(key))
-        self.table.touch(key, self.now())
+        self.table.touch(key, monotonic())
         following: list[asyncio.Task[None]] = []
 
         async def ask(candidate: Hint) -> None:
@@ -155,7 +140,7 @@ class Server(KademliaServer):
             await asyncio.gather(*following, return_exceptions=True)
         self.spread.found(key, lookup.closest())
         if lookup.is_over:  # one that was cut short may have missed some
-            self.regions.found(key, lookup.closest(), self.now())
+            self.regions.found(key, lookup.closest(), monotonic())
         return lookup
 
     async def verify(self, address: Endpoint) -> bool:
@@ -176,7 +161,7 @@ class Server(KademliaServer):
 
     async def _find(self, lookup: Lookup, candidate: Hint) -> tuple[Contact, Reply] | None:
         """Ask one candidate and tell the lookup; the answer, if it counts."""
-        if self.acquaintances.is_silent(candidate.endpoint, time.monotonic()):
+        if self.acquaintances.is_silent(candidate.endpoint, monotonic()):
             lookup.failed(candidate)
             return None
         try:
@@ -194,9 +179,9 @@ class Server(KademliaServer):
         """A proof is asked of those that have not given one; raises SilentError, MalformedError."""
         address = candidate.endpoint
         known = self.table.get(candidate.public_key)
-        if known is not None and self.table.trusts(candidate, self.now()):
+        if known is not None and self.table.trusts(candidate, monotonic()):
             reply = await self.asker.ask(address, Find(key=key))
-            self.table.answered(address, self.now())
+            self.table.answered(address, monotonic())
             return known, reply
         reply, proven = await self.asker.ask_proof(address, Find(key=key))
         self._met(proven)
@@ -218,13 +203,13 @@ class Server(KademliaServer):
         contact, seen = proven.contact, proven.seen
         if contact.public_key == self.own_key:
             return
-        self.table.admit(contact, self.now())
+        self.table.admit(contact, monotonic())
         if self.settings.neighbourhood.counts(seen.ip, contact.endpoint.ip):
             self.observed.says(contact.public_key, contact.endpoint, seen)
         self.renew_snapshots()
 
     def _failed(self, address: Endpoint) -> None:
-        self.table.failed(address, self.now())
+        self.table.failed(address, monotonic())
         self.renew_snapshots()
 
     def renew_snapshots(self) -> None:
@@ -232,7 +217,7 @@ class Server(KademliaServer):
 
         def renew() -> None:
             self._snapshot_due = False
-            self.contacts_snapshot = self.table.snapshot()
+            self.contacts_snapshot = self.contacts()
             self.observed_snapshot = self.observed.addresses()
 
         if not self._snapshot_due:
@@ -253,6 +238,7 @@ class Server(KademliaServer):
             may_be_own=self._may_be_own,
             greet=self._greet,
             clock=settings.clock,
+            monotonic=monotonic,
         )
 
     def _is_welcome(self, source: Endpoint) -> bool:

@@ -9,18 +9,42 @@ import asyncio
 import socket
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from p2pfs.addresses import Scope, canonical_ip, endpoint, scope
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Sequence
 
     from p2pfs.addresses import Endpoint
 
 # Sources whose socket is remembered, so that an answer leaves from where the question came in.
 _REMEMBERED = 4_096
+
+
+class Transport(Protocol):
+    """What a node sends and receives datagrams by: sockets, or a simulated network."""
+
+    async def open(self, received: Callable[[bytes, Endpoint], None]) -> None:
+        """Begin to listen; `received(datagram, source)` gets it all."""
+
+    def sendto(self, data: bytes, address: Endpoint) -> None:
+        """Send, if there is a way; like any datagram it may be lost."""
+
+    def reaches(self, address: Endpoint) -> bool:
+        """Whether there is a way."""
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """The addresses bound to, wildcards as they are."""
+
+    @property
+    def port(self) -> int:
+        """The port bound to."""
+
+    def close(self) -> None:
+        """Send and receive no more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +73,15 @@ class _Receiver(asyncio.DatagramProtocol):
 
 
 class Sockets:
-    """Several bound sockets, sending from the one that fits."""
+    """Several sockets that are bound already, sending from the one that fits."""
 
-    def __init__(self) -> None:
+    def __init__(self, socks: Sequence[socket.socket]) -> None:
+        self._socks = socks
         self._bound: list[_Bound] = []
         self._via: OrderedDict[Endpoint, _Bound] = OrderedDict()
 
-    async def open(
-        self, socks: Iterable[socket.socket], received: Callable[[bytes, Endpoint], None]
-    ) -> None:
-        """Listen on sockets that are bound already; `received(datagram, source)` gets it all."""
+    async def open(self, received: Callable[[bytes, Endpoint], None]) -> None:
+        """See `Transport`."""
 
         def deliver(data: bytes, source: Endpoint, receiver: _Receiver) -> None:
             if receiver.bound is not None:
@@ -66,7 +89,7 @@ class Sockets:
             received(data, source)
 
         loop = asyncio.get_running_loop()
-        for sock in socks:
+        for sock in self._socks:
             transport, receiver = await loop.create_datagram_endpoint(
                 lambda: _Receiver(deliver), sock=sock
             )
@@ -75,22 +98,28 @@ class Sockets:
             self._bound.append(receiver.bound)
 
     @property
+    def port(self) -> int:
+        """See `Transport`; they all have the same one."""
+        port: int = self._socks[0].getsockname()[1]
+        return port
+
+    @property
     def ips(self) -> tuple[str, ...]:
-        """The addresses bound to, wildcards as they are."""
+        """See `Transport`."""
         return tuple(bound.ip for bound in self._bound)
 
     def reaches(self, address: Endpoint) -> bool:
-        """Whether there is a socket of the address's family."""
+        """See `Transport`; there must be a socket of the address's family."""
         return self._choose(address) is not None
 
     def sendto(self, data: bytes, address: Endpoint) -> None:
-        """Send, if there is a socket for it; like any datagram it may be lost."""
+        """See `Transport`."""
         bound = self._via.get(address) or self._choose(address)
         if bound is not None and not bound.transport.is_closing():
             bound.transport.sendto(data, (address.ip, address.port))
 
     def close(self) -> None:
-        """Close every socket."""
+        """See `Transport`."""
         for bound in self._bound:
             bound.transport.close()
 

@@ -42,13 +42,14 @@ _OUTCOMES = {
 class Spread:
     """How far the k-th closest node is from a key, from what the last lookups found."""
 
-    def __init__(self) -> None:
+    def __init__(self, k: int = K) -> None:
+        self._k = k
         self._kth: deque[int] = deque(maxlen=_LOOKUPS_REMEMBERED)
 
     def found(self, key: bytes, closest: Sequence[Contact]) -> None:
         """Learn from a lookup that ended; fewer than k nodes mean that all of them were found."""
-        if len(closest) >= K:
-            self._kth.append(distance(closest[K - 1].node_id, key))
+        if len(closest) >= self._k:
+            self._kth.append(distance(closest[self._k - 1].node_id, key))
         else:
             self._kth.clear()
 

@@ -1,12 +1,13 @@
 """The routing table: contacts that proved their key, in 160 buckets by common prefix.
 
 No I/O.  Hints never get in here, so no referral can evict anybody; whoever is old and alive stays.
-Times are UNIX seconds, handed in.
+Times are monotonic seconds, handed in.
 """
 
 from __future__ import annotations
 
 import heapq
+import math
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -52,7 +53,8 @@ class _Entry:
 class Table:
     """At most k contacts a bucket, but the k closest to the own id always."""
 
-    def __init__(self, own_id: bytes, is_near: Callable[[str], bool]) -> None:
+    def __init__(self, own_id: bytes, is_near: Callable[[str], bool], k: int = K) -> None:
+        self.k = k
         self._own_id = own_id
         self._is_near = is_near
         self._entries: dict[bytes, _Entry] = {}
@@ -147,10 +149,10 @@ class Table:
             self._drop(entry.contact)
             self._fill(self._bucket(entry.contact.node_id), now)
 
-    def closest(self, key: bytes, count: int = K) -> list[Contact]:
-        """Exactly the closest contacts that answered last time, the closest first."""
+    def closest(self, key: bytes, count: int | None = None) -> list[Contact]:
+        """Exactly the k, or `count`, closest that answered last time, the closest first."""
         answering = (entry.contact for entry in self._entries.values() if not entry.failures)
-        return _closest(answering, key, count)
+        return _closest(answering, key, self.k if count is None else count)
 
     def suspects(self, now: float) -> list[Contact]:
         """Contacts that failed, and are due to be asked again."""
@@ -164,14 +166,14 @@ class Table:
         """How many contacts answered last time."""
         return sum(not entry.failures for entry in self._entries.values())
 
-    def snapshot(self) -> tuple[ContactSnapshot, ...]:
-        """All contacts as values."""
+    def snapshot(self, began: float) -> tuple[ContactSnapshot, ...]:
+        """All contacts as values; `began` is the UNIX time at which monotonic time was 0."""
         return tuple(
             ContactSnapshot(
                 entry.contact.public_key,
                 entry.contact.endpoint,
                 entry.contact.https_port,
-                int(entry.seen),
+                int(began + entry.seen),
                 not entry.failures,
             )
             for entry in self._entries.values()
@@ -184,7 +186,7 @@ class Table:
     def stale_buckets(self, before: float) -> list[int]:
         """Buckets that hold contacts and that no lookup went through since `before`."""
         held = {self._bucket(entry.contact.node_id) for entry in self._entries.values()}
-        return sorted(bucket for bucket in held if self._touched.get(bucket, 0.0) < before)
+        return sorted(bucket for bucket in held if self._touched.get(bucket, -math.inf) < before)
 
     def _bucket(self, node_id: bytes) -> int:
         return min(BUCKETS - 1, BUCKETS - distance(self._own_id, node_id).bit_length())
@@ -200,14 +202,14 @@ class Table:
         members = self._members(self._bucket(new.node_id))
         if not self._within_caps(new, members):
             return False
-        return len(members) < K or (len(members) < 2 * K and self._is_sibling(new))
+        return len(members) < self.k or (len(members) < 2 * self.k and self._is_sibling(new))
 
     def _is_sibling(self, new: Contact | Hint) -> bool:
         """Whether it is among the k closest to the own id: these are kept beyond a bucket's k."""
         everybody = (entry.contact for entry in self._entries.values())
-        siblings = _closest(everybody, self._own_id, K)
+        siblings = _closest(everybody, self._own_id, self.k)
         farthest = distance(siblings[-1].node_id, self._own_id)
-        return len(siblings) < K or distance(new.node_id, self._own_id) < farthest
+        return len(siblings) < self.k or distance(new.node_id, self._own_id) < farthest
 
     def _within_caps(self, new: Contact | Hint, members: list[Contact]) -> bool:
         if self._is_near(new.endpoint.ip):

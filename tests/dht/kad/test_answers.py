@@ -56,6 +56,7 @@ class Node:
             may_be_own=lambda named: named.ip != "9.9.9.9",
             greet=lambda key, source: self.greeted.append((key, source)),
             clock=_clock,
+            monotonic=_clock,
         )
 
     def ask(

@@ -196,3 +196,9 @@ def test_a_bucket_that_no_lookup_went_through_is_stale(bucket: int) -> None:
     assert table.stale_buckets(10) == [bucket]
     table.touch(node_id, 20)
     assert table.stale_buckets(10) == []
+
+
+def test_a_snapshot_tells_the_time_of_day_at_which_each_was_seen() -> None:
+    table = Table(OWN, near)
+    table.admit(contact(1), 60.0)
+    assert [each.last_seen for each in table.snapshot(1_000_000.0)] == [1_000_060]
