@@ -1,0 +1,80 @@
+"""A node that was written from docs/wire.md alone takes part in a network of real ones."""
+
+from __future__ import annotations
+
+import ast
+import socket
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import trio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from p2pfs.content.metainfo import MetaInfo
+from tests.dht.kad.nodes import LOOPBACK, NETWORK, identity, meta_of, open_node, wait_until
+from tools import mini_node
+from tools.mini_node import MiniNode
+
+_SECONDS = 20
+
+
+@pytest.fixture
+def mini() -> Iterator[MiniNode]:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind((LOOPBACK, 0))
+        yield MiniNode(mini_node.network(NETWORK.name), Ed25519PrivateKey.generate(), sock)
+
+
+def test_it_is_short_and_imports_nothing_of_p2pfs() -> None:
+    source = Path(mini_node.__file__).read_text()
+    assert len(source.splitlines()) < 300
+    imported = [
+        alias.name if isinstance(node, ast.Import) else node.module
+        for node in ast.walk(ast.parse(source))
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for alias in node.names
+    ]
+    assert imported
+    assert not [name for name in imported if str(name).startswith(("p2pfs", "tests", "tools"))]
+
+
+async def test_it_joins_stores_and_finds(mini: MiniNode) -> None:
+    publisher = identity()
+    async with open_node() as (first, address), open_node(address, own=publisher) as (second, _):
+        await wait_until(lambda: len(first.contacts()) == 1)
+        with trio.fail_after(_SECONDS):
+            assert await trio.to_thread.run_sync(mini.join, (address.ip, address.port))
+            assert len(mini.contacts) == 2
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(trio.to_thread.run_sync, mini.listen, 3.0, None)
+                own_key = mini_node.public(mini.key)
+                for node in (first, second):
+                    await wait_until(lambda node=node: own_key in _keys(node.contacts()))
+            copies = await trio.to_thread.run_sync(mini.publish, "mini.txt", b"mini\n", "music")
+            assert copies == 2
+            found: list[MetaInfo] = []
+            await second.search("music", found.append)
+            assert [(meta.name, meta.publisher) for meta in found] == [("mini.txt", own_key)]
+            assert await second.publish(meta_of(publisher, b"song", "music")) >= 1
+            listed = await trio.to_thread.run_sync(mini.find, "music")
+            assert {meta["publisher"] for meta in listed} == {own_key, publisher.public_key}
+
+
+async def test_its_commands_publish_and_find(tmp_path: Path) -> None:
+    file = tmp_path / "notes.txt"
+    file.write_bytes(b"notes\n")
+    async with open_node() as (_, address):
+        command = [mini_node.__file__, "--peer", str(address), "--network", NETWORK.name, "music"]
+        with trio.fail_after(_SECONDS):
+            published = await trio.run_process(
+                [sys.executable, *command, str(file)], capture_stdout=True
+            )
+            assert published.stdout == b"1 copies\n"
+            found = await trio.run_process([sys.executable, *command], capture_stdout=True)
+        assert found.stdout == b"'notes.txt' 6 bytes\n"
+
+
+def _keys(contacts: tuple) -> set[bytes]:
+    return {contact.public_key for contact in contacts}
