@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import (
 )
 from cryptography.x509.oid import NameOID
 
-from p2pfs.content.cid import base58
+from p2pfs.content.cid import base58, parse_base58
 from p2pfs.errors import MalformedError, UsageError
 from p2pfs.network import PUBLIC_KEY_BYTES
 
@@ -87,6 +87,14 @@ class OwnKey:
 def peer_id(public_key: bytes) -> str:
     """The libp2p peer id of a 32-byte Ed25519 public key."""
     return base58(_PEER_ID_PREFIX + public_key)
+
+
+def parse_peer_id(text: str) -> bytes:
+    """The 32-byte Ed25519 public key that a peer id holds; raises MalformedError for any other."""
+    raw = parse_base58(text)
+    if not raw.startswith(_PEER_ID_PREFIX) or len(raw) != len(_PEER_ID_PREFIX) + PUBLIC_KEY_BYTES:
+        raise MalformedError("not the peer id of an Ed25519 key")
+    return raw[len(_PEER_ID_PREFIX) :]
 
 
 def public_key_of_certificate(der: bytes) -> bytes:

@@ -24,6 +24,7 @@ from p2pfs.control.kept import pin_endpoints, upkeep_endpoints
 from p2pfs.control.known import Known, info_endpoints
 from p2pfs.control.owned import share_places, tag_endpoints
 from p2pfs.control.running import running_endpoints
+from p2pfs.dht.delegated import open_delegated
 from p2pfs.dht.kad.overlay import open_overlay
 from p2pfs.dht.overlay import Joined
 from p2pfs.dht.sqlitestore import open_record_store
@@ -67,7 +68,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from p2pfs.addresses import Endpoint
+    from p2pfs.addresses import Endpoint, Neighbourhood
     from p2pfs.content.cid import Cid
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.fs.operations import Operations
@@ -141,17 +142,19 @@ async def _serve(
     own = OwnKey(identity.public_key) if identity else OwnKey()
     settings.share.mkdir(parents=True, exist_ok=True)
     limits = limits_of(settings.places.cache, settings.cache_size, settings.min_free)
+    near = neighbourhood(settings.lan)
     stopped = trio.Event()
     async with (
         open_catalog(settings.places.catalog) as catalog,
         open_client(settings.limit_down) as client,
+        open_delegated(settings.delegated, near.counts, own) as routers,
     ):
         dags, shares = Dags(catalog), Shares(catalog, settings.share)
         async with (
             open_objects(settings.places.cache, catalog, dags, shares, limits) as objects,
             open_nursery() as nursery,
         ):
-            overlay = Joined()
+            overlay = Joined(*routers)
             metas = Metas(catalog, settings.overlay_network(), settings.max_entries)
             own_files = OwnFiles(shares, own)
             own_files.load()
@@ -171,7 +174,9 @@ async def _serve(
                 nursery,
                 max_entries=settings.max_entries,
             )
-            parts = Parts(settings, listening, own, shares, ingest, objects, reading, client)
+            parts = Parts(
+                settings, listening, own, shares, ingest, objects, reading, client, routers
+            )
             pages = {
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_json(parts.snapshot()),
@@ -195,7 +200,7 @@ async def _serve(
             operations = build_operations(reading, searches, shares, ingest, folders, own, pages)
             async with _mounted(place, operations, parts, stopped):
                 ready()
-                nursery.start_soon(_join, identity, parts, overlay, blocks, metas, told)
+                nursery.start_soon(_join, identity, parts, near, overlay, blocks, metas, told)
                 await stopped.wait()
             nursery.cancel_scope.cancel()
 
@@ -203,6 +208,7 @@ async def _serve(
 async def _join(
     identity: Identity | None,
     parts: Parts,
+    near: Neighbourhood,
     overlay: Joined,
     blocks: Blocks,
     metas: Metas,
@@ -217,7 +223,6 @@ async def _join(
         )
         parts.own.public_key = identity.public_key
         told.own_files.load()
-    near = neighbourhood(settings.lan)
     found: dict[str, list[Endpoint]] = {name: [] for name in settings.peers}
     with trio.move_on_after(_RESOLVE_SECONDS):
         for name in settings.peers:

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from p2pfs.addresses import Endpoint
+    from p2pfs.dht.delegated import Delegated
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.library.ingest import Ingest
     from p2pfs.library.reading import Reading
@@ -40,6 +41,7 @@ class Parts:
     objects: Objects
     reading: Reading
     client: Client
+    routers: Sequence[Delegated]
     mounts: list[str] = field(default_factory=list)
     kad: KadOverlay | None = None
     gateway: Gateway | None = None
@@ -78,6 +80,10 @@ class Parts:
             cache=status.CacheStatus(self.objects.used_bytes(), self.objects.room.quota),
             served_bytes=self.gateway.served_bytes if self.gateway else 0,
             fetched_bytes={peer_id(key): stats.fetched for key, stats in peers.items()},
+            delegated=[
+                status.RouterStatus(each.url, each.asked, each.found, each.last_error)
+                for each in self.routers
+            ],
         )
 
     def own_addresses(self) -> Sequence[Endpoint]:

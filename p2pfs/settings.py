@@ -1,6 +1,6 @@
 """Where a node's settings come from: flags, then `P2PFS_*`, then config.toml, into one value.
 
-Nothing here touches the network or creates a file.
+Nothing here touches the network or creates a file.  What each is called is in `settingtable`.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import platformdirs
 
-from p2pfs import settingvalues
-from p2pfs.addresses import Endpoint, parse_host_port
+from p2pfs.addresses import Endpoint
 from p2pfs.errors import MalformedError, UsageError
 from p2pfs.network import DEFAULT_NAME, Network, public_network
-from p2pfs.settingvalues import DEFAULT_PORT, Parse, several, size_text
+from p2pfs.settingtable import DEFAULT_MAX_ENTRIES, DEFAULT_MIN_FREE, SETTINGS
+from p2pfs.settingvalues import DEFAULT_PORT, size_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from p2pfs.settingvalues import Seed
 
 DEFAULT_LISTEN = (Endpoint("::", DEFAULT_PORT), Endpoint("0.0.0.0", DEFAULT_PORT))  # noqa: S104 a server
-DEFAULT_MIN_FREE = 1 << 30  # what a machine needs to log, update and print
-DEFAULT_MAX_ENTRIES = 10_000  # what `ls` and file managers still cope with
 _PREFIX = "P2PFS_"
 _HOME = "P2PFS_HOME"
 _APP = "p2pfs"
@@ -83,6 +81,8 @@ class Settings:
     share: Path
     listen: tuple[Endpoint, ...] = DEFAULT_LISTEN
     peers: tuple[str, ...] = ()
+    delegated: tuple[str, ...] = ()
+    """URLs of routers."""
     network: str = DEFAULT_NAME
     puzzle_bits: int | None = None
     lan: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -119,105 +119,6 @@ def places(environ: Mapping[str, str]) -> Places:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Setting:
-    """How a setting is read, and what help, `p2pfs config` and the reference say of it."""
-
-    parse: Parse
-    form: str
-    """What stands for a value in a usage line."""
-    says: str
-    default: str
-    example: str
-    """As it is written in config.toml."""
-
-
-SETTINGS: dict[str, Setting] = {
-    "listen": Setting(
-        several(parse_host_port),
-        "HOST:PORT",
-        "Where to listen, UDP and TCP; several addresses share one port, and port 0 picks one.",
-        f"all addresses, port {DEFAULT_PORT} or the next free",
-        '["0.0.0.0:7117"]',
-    ),
-    "peers": Setting(
-        several(settingvalues.peer),
-        "HOST:PORT",
-        f"Nodes that are in the network already, to join by; without a port it is {DEFAULT_PORT}.",
-        "none",
-        '["node.example.org", "192.0.2.7:7117"]',
-    ),
-    "network": Setting(
-        settingvalues.network_name,
-        "NAME",
-        "Which network to join.",
-        DEFAULT_NAME,
-        '"family"',
-    ),
-    "puzzle_bits": Setting(
-        settingvalues.puzzle_bits,
-        "BITS",
-        "How much work a key costs in a network of your own; the same on all its nodes.",
-        f"16 in the network {DEFAULT_NAME}, else 0",
-        "8",
-    ),
-    "lan": Setting(
-        several(settingvalues.prefix),
-        "NETWORK",
-        "Private networks whose addresses count although this machine is not in them.",
-        "none",
-        '["192.168.0.0/16"]',
-    ),
-    "share": Setting(
-        settingvalues.folder,
-        "FOLDER",
-        "The folder behind share/: all that lies in it is published.",
-        "share in the data folder",
-        '"/srv/music"',
-    ),
-    "cache_size": Setting(
-        settingvalues.size,
-        "SIZE",
-        "How much of what was fetched is kept.",
-        "a tenth of the disk",
-        '"20G"',
-    ),
-    "min_free": Setting(
-        settingvalues.size,
-        "SIZE",
-        "How much of its disk the cache leaves free.",
-        size_text(DEFAULT_MIN_FREE),
-        '"5G"',
-    ),
-    "seed": Setting(
-        settingvalues.seed,
-        "WHICH",
-        "Which of the fetched content others may have from this node.",
-        "all",
-        '"pinned"',
-    ),
-    "limit_up": Setting(
-        settingvalues.rate,
-        "RATE",
-        "Bytes a second sent to all peers together; 0 is no limit.",
-        "no limit",
-        '"2M"',
-    ),
-    "limit_down": Setting(
-        settingvalues.rate,
-        "RATE",
-        "Bytes a second fetched from all peers together; 0 is no limit.",
-        "no limit",
-        '"10M"',
-    ),
-    "max_entries": Setting(
-        settingvalues.max_entries,
-        "COUNT",
-        "How many files a listing holds at most.",
-        f"{DEFAULT_MAX_ENTRIES}",
-        "2000",
-    ),
-}
 assert set(SETTINGS) == {f.name for f in fields(Settings)} - {"places"}  # noqa: S101 each can be set
 
 

@@ -12,8 +12,9 @@ from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Any, Literal, cast, get_args
+from urllib.parse import urlsplit, urlunsplit
 
-from p2pfs.addresses import parse_host_port
+from p2pfs.addresses import Scope, canonical_ip, parse_host_port, scope
 from p2pfs.errors import MalformedError
 
 Parse = Callable[[Any], Any]
@@ -25,7 +26,10 @@ _MAX_PUZZLE_BITS = 32
 # A name is hashed, never stored by others; what is longer, or cannot be printed, is a mistake.
 _MAX_NETWORK_NAME = 255
 # RFC 1123, section 2.1; whether it exists is found out when the node looks for it.
+# An Ed25519 key's; whether it is one is found out when it is used.
+_PEER_ID = re.compile(r"12D3Koo[1-9A-HJ-NP-Za-km-z]{45}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_MAX_LABEL = 63  # RFC 1035, section 2.3.4
 _MOST_MAX_ENTRIES = 100_000  # a listing is in memory, at about 3 KB an entry
 # Binary units, as `du`, `df` and `rclone` count; "20G" is 20 GiB.
 _UNITS = {"": 0, "K": 10, "M": 20, "G": 30, "T": 40}
@@ -55,6 +59,22 @@ def peer(value: str) -> str:
         if "[" in value or not _HOST_NAME.fullmatch(host) or (port and not port.isdigit()):
             raise ValueError(f"HOST or HOST:PORT, not {value!r}") from error
         return f"{host}:{port or DEFAULT_PORT}"
+
+
+def router(value: str) -> str:
+    """A URL; `PEER-ID@` before the host pins the key of a p2pfs node."""
+    parts = urlsplit(value.strip())
+    host, pinned = parts.hostname or "", parts.username
+    extra = parts.query or parts.fragment or parts.password is not None
+    if parts.scheme not in ("http", "https") or extra or not _is_host(host):
+        raise ValueError(f"https://HOST[:PORT] or https://PEER-ID@HOST:PORT, not {value!r}")
+    if parts.port == 0:  # raises ValueError itself for no number
+        raise ValueError(f"no such port: {value!r}")
+    if pinned is not None and not _PEER_ID.fullmatch(pinned):
+        raise ValueError(f"before the @ a peer id, as `p2pfs id` prints it, not {pinned!r}")
+    if parts.scheme == "http" and (pinned is not None or not _is_here(host)):
+        raise ValueError(f"https, as http is only for this machine and its network, not {value!r}")
+    return urlunsplit(parts).rstrip("/")
 
 
 def folder(value: object) -> Path:
@@ -122,6 +142,23 @@ def seed(value: object) -> Seed:
     if value not in get_args(Seed):
         raise ValueError(f"one of {', '.join(get_args(Seed))}, not {value!r}")
     return cast("Seed", value)
+
+
+def _is_host(host: str) -> bool:
+    labels_fit = all(len(label) <= _MAX_LABEL for label in host.split("."))
+    return _ip(host) is not None or (labels_fit and _HOST_NAME.fullmatch(host) is not None)
+
+
+def _is_here(host: str) -> bool:
+    ip = _ip(host)
+    return host == "localhost" if ip is None else scope(ip) in (Scope.LOOPBACK, Scope.PRIVATE)
+
+
+def _ip(host: str) -> str | None:
+    try:
+        return canonical_ip(host)
+    except MalformedError:
+        return None
 
 
 def _whole(value: object, of: str, least: int, most: int) -> int:

@@ -46,6 +46,15 @@ class PeerStatus(msgspec.Struct, frozen=True):
     wrong: int
 
 
+class RouterStatus(msgspec.Struct, frozen=True):
+    """A delegated router: contents it was asked for, peers it named, why it failed last."""
+
+    url: str
+    asked: int
+    found: int
+    last_error: str
+
+
 class TransferStatus(msgspec.Struct, frozen=True):
     """A file that is open; `present` of its `size` bytes are held here."""
 
@@ -89,6 +98,7 @@ class Status(msgspec.Struct, frozen=True):
     cache: CacheStatus
     served_bytes: int
     fetched_bytes: dict[str, int]
+    delegated: list[RouterStatus] = []
 
 
 def text_of(path: bytes | Path) -> str:
@@ -110,6 +120,7 @@ def render_status(status: Status, paint: Paint = uncoloured) -> str:
             ("shares", len(status.shares), aligned(_SHARES, status.shares, paint)),
             ("open files", len(status.transfers), aligned(_TRANSFERS, status.transfers, paint)),
             ("peers", len(status.peers), aligned(PEER_COLUMNS, status.peers, paint)),
+            ("routers", len(status.delegated), aligned(ROUTER_COLUMNS, status.delegated, paint)),
         )
         if count
     )
@@ -176,4 +187,10 @@ PEER_COLUMNS: list[Column[PeerStatus]] = [
     Column("FETCHED", lambda peer: peer.fetched, lambda peer: human_bytes(peer.fetched), "right"),
     Column("FAILURES", lambda peer: peer.failures, align="right", style=_failing),
     Column("WRONG", lambda peer: peer.wrong, align="right", style=_lying),
+]
+ROUTER_COLUMNS: list[Column[RouterStatus]] = [
+    Column("ROUTER", lambda router: router.url),
+    Column("ASKED", lambda router: router.asked, align="right"),
+    Column("FOUND", lambda router: router.found, align="right"),
+    Column("LAST ERROR", lambda router: router.last_error, style=lambda _: "bad"),
 ]

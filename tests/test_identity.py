@@ -15,6 +15,7 @@ from p2pfs.identity import (
     Identity,
     create_identity,
     load_identity,
+    parse_peer_id,
     parse_private_key,
     peer_id,
     public_key_of_certificate,
@@ -31,6 +32,17 @@ def test_the_peer_id_is_libp2ps() -> None:
     public = bytes.fromhex("1ed1e8fae2c4a144b8be8fd4b47bf3d3b34b871c3cacf6010f0e42d474fce27e")
     assert peer_id(public) == "12D3KooWBtg3aaRMjxwedh83aGiUkwSxDwUZkzuJcfaqUmo7R3pq"
     assert Identity(key()).peer_id == peer_id(public_key())
+
+
+@given(st.binary(min_size=32, max_size=32))
+def test_a_peer_id_is_read_back(public_key: bytes) -> None:
+    assert parse_peer_id(peer_id(public_key)) == public_key
+
+
+@given(st.text() | st.text("123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz"))
+def test_any_other_text_is_no_peer_id(text: str) -> None:
+    with pytest.raises(MalformedError):
+        parse_peer_id(text)
 
 
 def test_a_created_identity_is_loaded_again_and_only_its_owner_reads_it(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from p2pfs import errors
 from p2pfs.errors import EXIT_CODES, P2pfsError
-from p2pfs.settings import SETTINGS
+from p2pfs.settingtable import SETTINGS
 from tools.commands import Command, Option, commands
 from tools.manpage import manpage
 from tools.schemas import described

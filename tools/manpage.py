@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from p2pfs import __version__
 from p2pfs.errors import EXIT_CODES
-from p2pfs.settings import SETTINGS
+from p2pfs.settingtable import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -8,7 +8,8 @@ import msgspec
 
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.errors import NotFoundError
-from p2pfs.settings import SETTINGS, Chosen, choose_settings
+from p2pfs.settings import Chosen, choose_settings
+from p2pfs.settingtable import SETTINGS
 from p2pfs.text import Column, printable
 
 _DEFAULT = "default"

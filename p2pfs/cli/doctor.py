@@ -65,6 +65,7 @@ def _findings() -> Iterator[Finding]:
         moves_on = settings.listen == DEFAULT_LISTEN
         yield from judging.judge_ports(probing.probe_ports(settings.listen), moves_on=moves_on)
     yield judging.judge_running(running)
+    yield from judging.judge_routers(running)
     yield judging.judge_clock(probing.probe_clock())
     yield judging.judge_folder(probing.probe_folder("data", settings.places.data))
     yield judging.judge_folder(probing.probe_folder("share", settings.share))
@@ -125,7 +126,8 @@ def _running() -> Running:
         return Running(there=True, error=str(error))
     wrong = sum(peer.wrong for peer in status.peers)
     overlay = status.overlay
-    return Running(True, "", status.address, overlay.mode, overlay.contacts, wrong)
+    routers = tuple((each.url, each.last_error) for each in status.delegated)
+    return Running(True, "", status.address, overlay.mode, overlay.contacts, wrong, routers)
 
 
 def _write_fixes(findings: list[Finding]) -> None:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from p2pfs.cli import daemon
-from p2pfs.settings import SETTINGS, Settings, load_settings
+from p2pfs.settings import Settings, load_settings
+from p2pfs.settingtable import SETTINGS
 from p2pfs.settingvalues import Seed
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ class NodeOptions:
 
     listen: Annotated[list[str], _flag("listen", _NETWORK)] = field(default_factory=list)
     peers: Annotated[list[str], _flag("peers", _NETWORK, "--peer")] = field(default_factory=list)
+    delegated: Annotated[list[str], _flag("delegated", _NETWORK)] = field(default_factory=list)
     network: Annotated[str | None, _flag("network", _NETWORK)] = None
     puzzle_bits: Annotated[str | None, _flag("puzzle_bits", _NETWORK)] = None
     lan: Annotated[list[str], _flag("lan", _NETWORK)] = field(default_factory=list)

@@ -149,6 +149,13 @@ def base58(raw: bytes) -> str:
     return _BASE58[0] * zeros + _digits(int.from_bytes(raw, "big"), _BASE58)
 
 
+def parse_base58(text: str) -> bytes:
+    """What `base58` made the text of; raises MalformedError."""
+    if len(text) > _MAX_TEXT_CHARACTERS:
+        raise MalformedError("too long for base58")
+    return _from_digits(text, _BASE58)
+
+
 def _multihash_end(buffer: bytes | memoryview, at: int, end: int) -> int:
     function, length_at = read_short_varint(buffer, at, end)
     length, digest_at = read_short_varint(buffer, length_at, end)

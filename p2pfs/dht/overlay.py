@@ -5,8 +5,11 @@ No overlay itself lives here: `kad` holds the one on the `kademlia` package.
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol, TypeVar
+
+import trio
 
 from p2pfs.concurrency import open_nursery
 from p2pfs.errors import NoPeersError, P2pfsError
@@ -19,6 +22,8 @@ if TYPE_CHECKING:
     from p2pfs.content.metainfo import MetaInfo
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +57,12 @@ class Overlay(Protocol):
 class Joined:
     """Several overlays as one, each failing alone; with none yet it is a network without peers.
 
-    Overlays may be added while calls are under way; those calls go on without them.
+    What one finds is told at once, however long another takes.  Overlays may be added while calls
+    are under way; those calls go on without them.
     """
 
-    def __init__(self) -> None:
-        self._overlays: tuple[Overlay, ...] = ()
+    def __init__(self, *overlays: Overlay) -> None:
+        self._overlays = overlays
 
     def add(self, overlay: Overlay) -> None:
         """Ask this one too from now on."""
@@ -68,7 +74,7 @@ class Joined:
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         """As `Overlay.providers`."""
-        await self._all(lambda overlay: overlay.providers(cid, found))
+        await self._find(found, lambda overlay, found: overlay.providers(cid, found))
 
     async def publish(self, meta: MetaInfo) -> int:
         """As `Overlay.publish`; of the overlay that keeps it best."""
@@ -76,22 +82,53 @@ class Joined:
 
     async def search(self, tag: str, found: Callable[[MetaInfo], None]) -> None:
         """As `Overlay.search`."""
-        await self._all(lambda overlay: overlay.search(tag, found))
+        await self._find(found, lambda overlay, found: overlay.search(tag, found))
+
+    async def _find(
+        self,
+        found: Callable[[T], None],
+        call: Callable[[Overlay, Callable[[T], None]], Awaitable[None]],
+    ) -> None:
+        """Ask all; what `found` raises is no overlay's failure, and ends the whole call."""
+        refused: list[Exception] = []
+
+        def tell(result: T) -> None:
+            if refused:
+                return
+            try:
+                found(result)
+            except Exception as error:  # noqa: BLE001 raised below, past the overlays
+                refused.append(error)
+                asking.cancel()
+
+        with trio.CancelScope() as asking:
+            await self._all(lambda overlay: call(overlay, tell))
+        if refused:
+            raise refused[0]
 
     async def _all(self, call: Callable[[Overlay], Awaitable[T]]) -> list[T]:
-        """The results of those that did not fail; raises the first failure if all did."""
+        """The results of those that did not fail; if all did, the failure that says most."""
         results: list[T] = []
-        failures: list[P2pfsError] = []
+        failures: list[Exception] = []
 
         async def ask(overlay: Overlay) -> None:
             try:
                 results.append(await call(overlay))
             except P2pfsError as error:
                 failures.append(error)
+            except Exception as error:  # noqa: BLE001 a fault of one is not the others'
+                _log.exception("an overlay failed")
+                failures.append(error)
 
         async with open_nursery() as nursery:
             for overlay in self._overlays:
                 nursery.start_soon(ask, overlay)
         if not results:
-            raise failures[0] if failures else NoPeersError("this node is not in a network yet")
+            failures.append(NoPeersError("this node is not in a network yet"))
+            raise min(failures, key=_tells_nothing)
         return results
+
+
+def _tells_nothing(failure: Exception) -> tuple[bool, bool]:
+    """Sorts what happened before what could not be tried, and both before a fault of ours."""
+    return not isinstance(failure, P2pfsError), isinstance(failure, NoPeersError)

@@ -77,3 +77,5 @@ class Running:
     mode: str = ""
     contacts: int = 0
     wrong: int = 0
+    routers: tuple[tuple[str, str], ...] = ()
+    """Each delegated router, and why it failed last."""

@@ -187,6 +187,18 @@ def judge_running(running: Running) -> Finding:
     return Finding(subject, "ok", says)
 
 
+def judge_routers(running: Running) -> list[Finding]:
+    """Whether the delegated routers of a running node have answered it."""
+    return [_router(url, error) for url, error in running.routers]
+
+
+def _router(url: str, error: str) -> Finding:
+    if not error:
+        return Finding("router", "ok", f"{url} has not failed")
+    fix = f"see whether {url} is up, and is a router; or take it out of `delegated`"
+    return Finding("router", "warn", error, fix)
+
+
 def judge_libraries(versions: Mapping[str, str | None]) -> list[Finding]:
     """Whether everything that p2pfs is built on is there; None: it is not."""
     missing = [name for name, version in versions.items() if version is None]

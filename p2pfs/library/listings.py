@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from p2pfs.addresses import prefix_group
 from p2pfs.dht.overlay import Provider
 from p2pfs.library.names import distinct_name, is_safe, named, safe_name
-from p2pfs.settings import DEFAULT_MAX_ENTRIES
+from p2pfs.settingtable import DEFAULT_MAX_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping

@@ -15,7 +15,7 @@ import trio
 
 from p2pfs.content.metainfo import MetaInfo, parse_kept_meta
 from p2pfs.errors import MalformedError
-from p2pfs.settings import DEFAULT_MAX_ENTRIES
+from p2pfs.settingtable import DEFAULT_MAX_ENTRIES
 
 if TYPE_CHECKING:
     import sqlite3

@@ -18,7 +18,7 @@ from p2pfs.content.tags import WORD, name_tags, query_tags, search_tags, search_
 from p2pfs.errors import P2pfsError
 from p2pfs.library.listings import Listing, build_listing, plain_names
 from p2pfs.library.names import is_safe
-from p2pfs.settings import DEFAULT_MAX_ENTRIES
+from p2pfs.settingtable import DEFAULT_MAX_ENTRIES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Sequence

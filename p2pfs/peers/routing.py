@@ -9,24 +9,20 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from http import HTTPStatus
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-import msgspec
 import trio
 
 from p2pfs.addresses import Scope, scope
 from p2pfs.content.cid import Cid, parse_cid
 from p2pfs.dht.overlay import Provider
+from p2pfs.dht.peerschema import JSON_TYPE, NDJSON_TYPE, encode_json, encode_ndjson
 from p2pfs.dht.records import parse_provider_record, provider_subject
 from p2pfs.errors import MalformedError, NoPeersError
-from p2pfs.identity import peer_id
 from p2pfs.peers.answers import Answer, once, whole
 from p2pfs.peers.trustless import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.recordstore import RecordStore
     from p2pfs.network import Network
@@ -39,7 +35,6 @@ Lookup = Callable[[Cid, Callable[[Provider], None]], Awaitable[None]]
 """`Overlay.providers`."""
 
 ROUTING_PATH = "/routing/v1/"
-JSON_TYPE, NDJSON_TYPE = "application/json", "application/x-ndjson"
 # What the specification recommends; nobody asks more.
 _MAX_PROVIDERS = 100
 # What a lookup of the mount may take.
@@ -48,8 +43,6 @@ _LOOKUP_SECONDS = 5
 _READS_AT_ONCE = 2
 # Peers come and go; an answer of none may be wrong in a moment.
 _CACHED_SECONDS = 15
-_PROTOCOL = "transport-ipfs-gateway-http"
-_IPV4 = 4
 # For clients in browsers.
 _CORS = [
     (b"access-control-allow-origin", b"*"),
@@ -128,27 +121,3 @@ def stored_providers(
     rows = records.rows(key, int(clock()))[:_MAX_PROVIDERS]
     said = [parse_provider_record(row.value, network) for row in rows]
     return [Provider(each.publisher, each.addresses) for each in said]
-
-
-def encode_json(providers: Iterable[Provider]) -> bytes:
-    """`{"Providers": […]}` of the peer schema."""
-    return msgspec.json.encode({"Providers": [_peer(provider) for provider in providers]})
-
-
-def encode_ndjson(providers: Iterable[Provider]) -> bytes:
-    """A line for each."""
-    return b"".join(msgspec.json.encode(_peer(provider)) + b"\n" for provider in providers)
-
-
-def _peer(provider: Provider) -> dict[str, str | list[str]]:
-    return {
-        "Schema": "peer",
-        "ID": peer_id(provider.public_key),
-        "Addrs": [_multiaddr(address) for address in provider.addresses],
-        "Protocols": [_PROTOCOL],
-    }
-
-
-def _multiaddr(address: Endpoint) -> str:
-    version = "ip4" if ip_address(address.ip).version == _IPV4 else "ip6"
-    return f"/{version}/{address.ip}/tcp/{address.port}/tls/http"

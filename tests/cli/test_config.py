@@ -10,7 +10,8 @@ import pytest
 from p2pfs.cli.app import main
 from p2pfs.cli.config import ShownConfig, ShownSetting, shown_config
 from p2pfs.cli.mount import NodeOptions
-from p2pfs.settings import SETTINGS, choose_settings
+from p2pfs.settings import choose_settings
+from p2pfs.settingtable import SETTINGS
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
     assert [(shown(name, answer).value, shown(name, answer).source) for name in SETTINGS] == [
         (["[::]:7117", "0.0.0.0:7117"], "default"),
         (["example.org:7117"], "the environment"),
+        ([], "default"),
         ("a", file),
         (None, "default"),
         ([], "default"),

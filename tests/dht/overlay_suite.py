@@ -1,4 +1,7 @@
-"""What every implementation of `Overlay` must do; a test module inherits and brings `join`."""
+"""What every implementation of `Overlay` must do; a test module inherits and brings `join`.
+
+One that knows only who has a content, and takes no records, inherits the first half.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections.abc import Awaitable, Callable
 import pytest
 import trio
 
+from p2pfs.content.cid import Cid
 from p2pfs.content.metainfo import MetaInfo, withdraw_meta
 from p2pfs.dht.overlay import Overlay, Provider
 from p2pfs.errors import NoPeersError
@@ -16,8 +20,56 @@ from tests.dht.kad.nodes import NETWORK, cid_of, expiry, identity, meta_of
 Join = Callable[[Identity], Awaitable[Overlay]]
 
 
-class OverlaySuite:
-    """`join(identity)` starts a node of one and the same network."""
+class ProvidersSuite:
+    """What an overlay must do that only knows who has a content."""
+
+    async def offer(self, overlay: Overlay, cid: Cid) -> None:
+        """Let the others know that this node has it."""
+        await overlay.announce(cid, expiry())
+
+    async def test_all_providers_are_found(self, join: Join) -> None:
+        alice, bob, carol = identity(), identity(), identity()
+        overlays = [await join(each) for each in (alice, bob, carol)]
+        await self.offer(overlays[0], cid_of(b"song"))
+        await self.offer(overlays[1], cid_of(b"song"))
+        found: list[Provider] = []
+        await overlays[2].providers(cid_of(b"song"), found.append)
+        assert {each.public_key for each in found} == {alice.public_key, bob.public_key}
+        assert all(each.addresses for each in found)
+
+    async def test_a_node_is_no_provider_to_itself(self, join: Join) -> None:
+        overlay, _ = await join(identity()), await join(identity())
+        await self.offer(overlay, cid_of(b"song"))
+        found: list[Provider] = []
+        await overlay.providers(cid_of(b"song"), found.append)
+        assert found == []
+
+    async def test_what_nobody_has_is_not_found(self, join: Join) -> None:
+        overlay, _ = await join(identity()), await join(identity())
+        found: list[Provider] = []
+        await overlay.providers(cid_of(b"nothing"), found.append)
+        assert found == []
+
+    async def test_what_the_caller_raises_comes_out(self, join: Join) -> None:
+        publisher, reader = await join(identity()), await join(identity())
+        await self.offer(publisher, cid_of(b"song"))
+
+        def found(_: Provider) -> None:
+            raise KeyError("no room")
+
+        with pytest.raises(KeyError):
+            await reader.providers(cid_of(b"song"), found)
+
+    async def test_every_question_can_be_cancelled(self, join: Join) -> None:
+        overlay, _ = await join(identity()), await join(identity())
+        with trio.CancelScope() as scope:
+            scope.cancel()
+            await overlay.providers(cid_of(b"song"), lambda _: None)
+        assert scope.cancelled_caught
+
+
+class OverlaySuite(ProvidersSuite):
+    """What every overlay must do that also knows tags, and takes records."""
 
     async def test_what_is_announced_is_found_by_others(self, join: Join) -> None:
         alice, bob = identity(), identity()
@@ -26,28 +78,10 @@ class OverlaySuite:
         assert await publisher.announce(cid_of(b"song"), expiry()) == 1
         await reader.providers(cid_of(b"song"), found.append)
         assert {provider.public_key for provider in found} == {alice.public_key}
-        assert found[0].addresses
 
-    async def test_all_providers_are_found(self, join: Join) -> None:
-        alice, bob, carol = identity(), identity(), identity()
-        overlays = [await join(each) for each in (alice, bob, carol)]
-        await overlays[0].announce(cid_of(b"song"), expiry())
-        await overlays[1].announce(cid_of(b"song"), expiry())
-        found: list[Provider] = []
-        await overlays[2].providers(cid_of(b"song"), found.append)
-        assert {each.public_key for each in found} == {alice.public_key, bob.public_key}
-
-    async def test_a_node_is_no_provider_to_itself(self, join: Join) -> None:
+    async def test_what_nobody_has_published_is_not_found(self, join: Join) -> None:
         overlay, _ = await join(identity()), await join(identity())
-        await overlay.announce(cid_of(b"song"), expiry())
-        found: list[Provider] = []
-        await overlay.providers(cid_of(b"song"), found.append)
-        assert found == []
-
-    async def test_what_nobody_has_is_not_found(self, join: Join) -> None:
-        overlay, _ = await join(identity()), await join(identity())
-        found: list[object] = []
-        await overlay.providers(cid_of(b"nothing"), found.append)
+        found: list[MetaInfo] = []
         await overlay.search("nothing", found.append)
         assert found == []
 

@@ -17,6 +17,7 @@ from p2pfs.doctor.judging import (
     judge_libraries,
     judge_mounts,
     judge_ports,
+    judge_routers,
     judge_running,
     judge_watches,
 )
@@ -135,3 +136,12 @@ def test_the_node_that_runs_is_asked_whom_it_knows() -> None:
     assert is_bad(judge_running(replace(ALIVE, contacts=0)), "warn", "--peer")
     assert is_bad(judge_running(replace(ALIVE, wrong=2)), "warn", "p2pfs peers")
     assert judge_running(replace(ALIVE, contacts=0, mode="starting")).verdict == "ok"
+
+
+def test_a_router_that_has_failed_is_named_with_its_reason() -> None:
+    routers = (("https://a", ""), ("https://b", "https://b: it is busy"))
+    sound, failing = judge_routers(replace(ALIVE, routers=routers))
+    assert (sound.verdict, sound.fix) == ("ok", "")
+    assert is_bad(failing, "warn", "delegated")
+    assert failing.says == "https://b: it is busy"
+    assert judge_routers(ALIVE) == []
