@@ -6,6 +6,7 @@ Time is trio's, so that tests can turn it.  What a look finds is for those who l
 from __future__ import annotations
 
 import math
+import sys
 from heapq import heappop, heappush
 from itertools import count
 from typing import Generic, TypeVar
@@ -44,12 +45,12 @@ class Agenda(Generic[K]):
         if thing not in self._due:
             self.look(thing)
 
-    async def wait_due(self) -> list[K]:
-        """Take all that is due, the earliest first; waits until something is."""
+    async def wait_due(self, most: int = sys.maxsize) -> list[K]:
+        """Take what is due, at most so many, the earliest first; waits until something is."""
         while True:
             now = trio.current_time()
-            due = []
-            while self._next_at() <= now:
+            due: list[K] = []
+            while len(due) < most and self._next_at() <= now:
                 due.append(self._take())
             if due:
                 return due

@@ -113,9 +113,7 @@ class Ingest:
             await watched.wait()  # what comes from here on is told, what came before is scanned
             nursery.start_soon(self._scan_again_and_again)
             while True:
-                due = await self._agenda.wait_due()
-                for start in range(0, len(due), _LOOKS_A_HOP):
-                    await self._look_at_some(due[start : start + _LOOKS_A_HOP], nursery)
+                await self._look_at_some(await self._agenda.wait_due(_LOOKS_A_HOP), nursery)
                 self._look_at_ready()
 
     async def _scan_again_and_again(self) -> None:
@@ -159,8 +157,13 @@ class Ingest:
                 self._agenda.look_after(path, self._failed(path, error))
             return
         self._ignores |= above
-        for path in paths:
-            await self._look_safely(path, found[path], nursery)
+        # A row moves if its file is found before it is missed, and a folder may have brought it.
+        folder_came = any(status and stat.S_ISDIR(status.st_mode) for status in found.values())
+        for path in sorted(paths, key=lambda path: found[path] is None):
+            if found[path] is None and folder_came:
+                self._agenda.look(path)
+            else:
+                await self._look_safely(path, found[path], nursery)
 
     async def _look_safely(
         self, path: bytes, found: os.stat_result | None, nursery: trio.Nursery
@@ -280,7 +283,7 @@ class Ingest:
             self._agenda.look(path)
 
     async def _hash(self, path: bytes) -> None:
-        """Hash and keep the file, and look again: it may have changed meanwhile."""
+        """Hash and keep the file; look again if that failed, or something was told meanwhile."""
         wait = self._stillness.still_seconds
         try:
             wait = await self._hash_opened(path)
@@ -289,10 +292,11 @@ class Ingest:
         finally:
             if self._states.get(path) == (ShareState.HASHING, ""):
                 self._states[path] = ShareState.WAITING, "it changed while it was hashed"
-            self._agenda.look_after(path, wait)
+            if wait or self._hashing.is_stopped(path):
+                self._agenda.look_after(path, wait)
 
     async def _hash_opened(self, path: bytes) -> float:
-        """Seconds until it is to be looked at again."""
+        """Seconds until it is to be looked at again; 0 if it is filed."""
 
         def started() -> None:
             self._states[path] = ShareState.HASHING, ""

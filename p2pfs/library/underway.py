@@ -31,6 +31,11 @@ class UnderWay:
     def is_running(self, path: bytes) -> bool:
         return path in self._scopes
 
+    def is_stopped(self, path: bytes) -> bool:
+        """Whether what runs on a path has been told to stop, also if it ends all the same."""
+        scope = self._scopes.get(path)
+        return scope is not None and scope.cancel_called
+
     def has_room(self) -> bool:
         return len(self._scopes) < _MAX_AT_ONCE
 

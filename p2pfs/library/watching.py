@@ -96,10 +96,11 @@ class Watching:
                 self._tell(event, self._path(event), moved, written)
                 if event.mask & flags.ISDIR and event.mask & (flags.CREATE | flags.MOVED_TO):
                     came.append(self._path(event))
-        self._tell_gathered(written, moved.values())
-        for path in dict.fromkeys(came):
-            await self.watch(path)
-            self._hints.agenda.look(path)
+        for path in written:
+            self._hints.changed(path)
+        await self._came(dict.fromkeys(came))
+        for path in moved.values():  # last: a row moves if its file is found before it is missed
+            self._gone(path)
 
     def _tell(
         self, event: Event, path: bytes, moved: dict[int, bytes], written: dict[bytes, None]
@@ -121,17 +122,16 @@ class Watching:
         else:
             written[path] = None
 
-    def _tell_gathered(self, written: Iterable[bytes], moved_away: Iterable[bytes]) -> None:
-        for path in written:
-            self._hints.changed(path)
-        for path in moved_away:
-            self._gone(path)
-
     def _moved(self, old: bytes, new: bytes) -> None:
         for descriptor, path in self._folders.items():
             if path == old or path.startswith(old + b"/"):
                 self._folders[descriptor] = new + path[len(old) :]
         self._hints.renamed(old, new)
+
+    async def _came(self, folders: Iterable[bytes]) -> None:
+        for path in folders:
+            await self.watch(path)
+            self._hints.agenda.look(path)
 
     def _gone(self, path: bytes) -> None:
         """Moved to where nothing is watched; that may be a folder so new that it is not yet."""
@@ -139,7 +139,7 @@ class Watching:
             if folder == path or folder.startswith(path + b"/"):
                 del self._folders[descriptor]
                 self._forget(descriptor)
-        self._hints.changed(path)  # later: a row moves if its file is found before it is missed
+        self._hints.changed(path)
 
     def _forget(self, descriptor: int) -> None:
         try:

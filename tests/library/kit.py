@@ -121,14 +121,16 @@ async def wait_until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def open_share_folder(root: Path) -> AsyncIterator[WatchedFolder]:
+async def open_share_folder(
+    root: Path, still_seconds: float = STILL_SECONDS
+) -> AsyncIterator[WatchedFolder]:
     """The share folder below `root`, with its catalogue beside it, watched."""
     folder = root / "share"
     folder.mkdir(exist_ok=True)
     told: list[Cid] = []
     async with open_catalog(root / "catalog.sqlite") as catalog:
         shares = Shares(catalog, folder)
-        ingest = Ingest(shares, told.append, STILL_SECONDS)
+        ingest = Ingest(shares, told.append, still_seconds)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ingest.run)
             await ingest.scanned.wait()

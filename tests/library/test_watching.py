@@ -2,16 +2,21 @@
 
 import errno
 import os
+import time
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import pytest
 import trio
 import trio.testing
 from inotify_simple import INotify
 
-from p2pfs.library import ingest
+from p2pfs.library import ingest, watching
 from p2pfs.library.watching import remote_file_system
-from tests.library.kit import open_share_folder, wait_until
+from tests.library.kit import STILL_SECONDS, open_share_folder, wait_until
+
+T = TypeVar("T")
 
 _QUEUED_EVENTS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 
@@ -64,6 +69,33 @@ async def test_moves_behind_the_mount_need_no_hashing(tmp_path: Path) -> None:
         assert [row.hash_seconds for row in after] == [row.hash_seconds for row in before]
         (share.folder / "new" / "deep" / "more").write_bytes(b"still watched, by its new name")
         await share.wait_share("new/deep/more")
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(watching, "_folders_in"), (ingest, "look_closely"), (ingest, "scan_folder")],
+)
+async def test_a_move_into_a_new_folder_needs_no_hashing_however_slow_the_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: object, name: str
+) -> None:
+    async with open_share_folder(tmp_path) as share:
+        (share.folder / "a").write_bytes(b"a")
+        before = await share.wait_share("a")
+        monkeypatch.setattr(module, name, _slowed(getattr(module, name)))
+        (share.folder / "first").mkdir()  # looked at while the rest becomes due
+        (share.folder / "elsewhere").mkdir()  # too new to be watched
+        (share.folder / "a").rename(share.folder / "elsewhere" / "a")
+        after = await share.wait_share("elsewhere/a")
+        await share.wait_gone("a")
+        assert after.hash_seconds == before.hash_seconds
+
+
+def _slowed(call: Callable[..., T]) -> Callable[..., T]:
+    def slow(*arguments: object) -> T:
+        time.sleep(3 * STILL_SECONDS)  # in a thread, as the disk would
+        return call(*arguments)
+
+    return slow
 
 
 async def test_what_is_moved_out_is_withdrawn_and_not_watched_any_more(tmp_path: Path) -> None:
