@@ -31,7 +31,7 @@ from trio.testing import MockClock
 from bench.figures import Figures
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.overlay import KadOverlay, open_overlay
-from p2pfs.dht.recordstore import MemoryRecordStore
+from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.errors import UnreachableError
 from p2pfs.identity import Identity
 from p2pfs.library.announcing import Announcing

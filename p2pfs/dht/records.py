@@ -212,6 +212,7 @@ class Record:
     expires: int
     rank: int
     slot: bytes
+    contents: int = 1  # how many a provider record is about
 
     @property
     def digest(self) -> bytes:
@@ -250,11 +251,10 @@ def verified_meta(subject: Subject, value: bytes, network: Network, now: int) ->
 
 def record_of(subject: Subject, said: Said) -> Record:
     """The record that a verified value is."""
+    about = subject, said.encoded, said.publisher, said.expires
     if isinstance(said, ProviderRecord):
-        rank, slot = said.expires, said.publisher
-    else:
-        rank, slot = said.seq, said.publisher + said.cid.multihash
-    return Record(subject, said.encoded, said.publisher, said.expires, rank, slot)
+        return Record(*about, said.expires, said.publisher, len(said.multihashes))
+    return Record(*about, said.seq, said.publisher + said.cid.multihash)
 
 
 def verified_record(subject: Subject, value: bytes, network: Network, now: int) -> Record:

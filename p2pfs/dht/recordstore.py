@@ -1,18 +1,15 @@
-"""Keeping what others stored here, and the contacts of the last run: the seam, and a dict.
+"""Keeping what others stored here, and the contacts of the last run: what every store promises.
 
 Nothing is verified here, and nothing fetched: a `Record` comes from `records`, which verified it.
-The store that a node uses is in `sqlitestore`; the one in memory is for virtual networks.
+The store that a node uses is in `sqlitestore`, the one of virtual networks in `memorystore`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections import Counter
 from dataclasses import dataclass
-from enum import Enum
+from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Protocol
 
-from p2pfs.content.metainfo import has_expired
 from p2pfs.dht.records import PROVIDER, Record
 from p2pfs.errors import P2pfsError
 
@@ -31,6 +28,14 @@ class Stored(Enum):
     FULL = "full"
 
 
+class Room(IntEnum):
+    """The parts of a node's budget: what fills one leaves the others alone."""
+
+    INDEX = 0
+    ROOTS = 1
+    CHUNKS = 2
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """Distinct values (one under several keys counts once) and their bytes."""
@@ -42,11 +47,15 @@ class Usage:
         """Whether one more value of that length stays within a limit."""
         return self.values < limit.values and self.bytes + length <= limit.bytes
 
+    def plus(self, values: int, length: int) -> Usage:
+        """With so many values of that length in all more."""
+        return Usage(self.values + values, self.bytes + length)
+
 
 # What a node keeps for others, in all.
 DEFAULT_BUDGET = Usage(1_000_000, 256 * 1024 * 1024)
-# So that a flood of tags leaves room for who has what, and the other way round.
-_INDEX_PERCENT, _PROVIDER_PERCENT = 40, 60
+# So that a flood of tags leaves room for who has what, and one of chunk ids for roots.
+_PERCENT = {Room.INDEX: 40, Room.ROOTS: 30, Room.CHUNKS: 30}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +75,8 @@ class RecordStoreError(P2pfsError):
 class RecordStore(Protocol):
     """Every call is atomic and comes from any thread; what has expired is never answered.
 
+    No key holds more records than its kind's rules say, and all of them no more than the budget,
+    whose parts are limited apart.  What is full is shared out by `fairshare`.
     Only `put` and `put_all` do not raise RecordStoreError: a disk that fails is full.
     """
 
@@ -117,117 +128,19 @@ def latest_contacts(contacts: Iterable[tuple[bytes, int]]) -> list[tuple[bytes, 
     return sorted(seen.items(), key=lambda item: (-item[1], item[0]))[:MAX_CONTACTS]
 
 
-def limit_of(kind: str, budget: Usage) -> Usage:
-    """The part of the budget that is for a kind of record, together with its like."""
-    percent = _PROVIDER_PERCENT if kind == PROVIDER else _INDEX_PERCENT
+def room_of(record: Record) -> Room:
+    """Roots are announced one by one, chunk ids by the sweep, several in a record."""
+    if record.subject.kind != PROVIDER:
+        return Room.INDEX
+    return Room.ROOTS if record.contents == 1 else Room.CHUNKS
+
+
+def limit_of(room: Room, budget: Usage) -> Usage:
+    """The part of the budget that is for records of that sort."""
+    percent = _PERCENT[room]
     return Usage(budget.values * percent // 100, budget.bytes * percent // 100)
 
 
-def refusal(record: Record, held: Record | None, in_key: int, *, fits: bool) -> Stored | None:
-    """Why a record is not to be stored beside what is there, None if it is."""
-    if held is not None:
-        return None if record.rank > held.rank else Stored.KEPT_NEWER
-    return None if fits and in_key < record.subject.rules.rows_per_key else Stored.FULL
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    record: Record
-    source_ip: str
-    stored: int
-
-
-class MemoryRecordStore:
-    """Keys to slots to records, in dicts."""
-
-    def __init__(self, budget: Usage = DEFAULT_BUDGET) -> None:
-        self._budget = budget
-        self._lock = threading.Lock()
-        self._keys: dict[bytes, dict[bytes, _Row]] = {}
-        self._uses: Counter[bytes] = Counter()
-        self._contacts: list[tuple[bytes, int]] = []
-
-    def put(self, record: Record, source_ip: str, now: int) -> Stored:
-        return self.put_all([record], source_ip, now)[0]
-
-    def put_all(self, records: Sequence[Record], source_ip: str, now: int) -> list[Stored]:
-        with self._lock:
-            return [self._put(_Row(record, source_ip, now)) for record in records]
-
-    def rows(self, key: bytes, now: int) -> list[Record]:
-        with self._lock:
-            return self._alive(key, now)
-
-    def page(self, key: bytes, cursor: bytes, max_bytes: int, now: int) -> RecordPage:
-        return first_page((row for row in self.rows(key, now) if row.slot > cursor), max_bytes)
-
-    def count(self, key: bytes, now: int) -> int:
-        return len(self.rows(key, now))
-
-    def expire(self, now: int) -> int:
-        with self._lock:
-            gone = [
-                (key, slot)
-                for key, slots in self._keys.items()
-                for slot, row in slots.items()
-                if has_expired(row.record.expires, now)
-            ]
-            for key, slot in gone:
-                self._forget(key, slot)
-            return len(gone)
-
-    def usage(self) -> Usage:
-        with self._lock:
-            return _usage_of(self._uses)
-
-    def contacts(self) -> list[bytes]:
-        return [contact for contact, _seen in self._contacts]
-
-    def keep_contacts(self, contacts: Iterable[tuple[bytes, int]]) -> None:
-        self._contacts = latest_contacts(contacts)
-
-    def _put(self, row: _Row) -> Stored:
-        record, key = row.record, row.record.subject.key
-        slots = self._keys.get(key, {})
-        held = slots[record.slot].record if record.slot in slots else None
-        if held is not None and held.value == record.value:
-            return Stored.STORED
-        refused = refusal(record, held, len(self._alive(key, row.stored)), fits=self._fits(record))
-        if refused is not None:
-            return refused
-        if held is not None:
-            self._forget(key, record.slot)
-        self._keys.setdefault(key, {})[record.slot] = row
-        self._uses[record.value] += 1
-        return Stored.STORED
-
-    def _fits(self, record: Record) -> bool:
-        limit = limit_of(record.subject.kind, self._budget)
-        like = (
-            row.record.value
-            for slots in self._keys.values()
-            for row in slots.values()
-            if limit_of(row.record.subject.kind, self._budget) == limit
-        )
-        return record.value in self._uses or _usage_of(like).fits(len(record.value), limit)
-
-    def _alive(self, key: bytes, now: int) -> list[Record]:
-        slots = self._keys.get(key, {})
-        return [
-            slots[slot].record
-            for slot in sorted(slots)
-            if not has_expired(slots[slot].record.expires, now)
-        ]
-
-    def _forget(self, key: bytes, slot: bytes) -> None:
-        row = self._keys[key].pop(slot)
-        if not self._keys[key]:
-            del self._keys[key]
-        self._uses[row.record.value] -= 1
-        if not self._uses[row.record.value]:
-            del self._uses[row.record.value]
-
-
-def _usage_of(values: Iterable[bytes]) -> Usage:
-    distinct = set(values)
-    return Usage(len(distinct), sum(map(len, distinct)))
+def turn_to_leave(now: int) -> int:
+    """The later it was stored, the later it leaves."""
+    return -now

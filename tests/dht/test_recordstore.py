@@ -4,11 +4,16 @@ import sqlite3
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from p2pfs.content.metainfo import withdraw_meta
+from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import (
     META,
     RULES,
@@ -24,7 +29,6 @@ from p2pfs.dht.records import (
 )
 from p2pfs.dht.recordstore import (
     MAX_CONTACTS,
-    MemoryRecordStore,
     RecordStore,
     RecordStoreError,
     Stored,
@@ -35,6 +39,7 @@ from p2pfs.network import public_network
 from tests.samples import DAY, HERE, NETWORK, NOW, key, meta, multihash, provider
 
 MUSIC = tag_subject("music")
+CONTENT = meta_subject(multihash(0))
 SOURCE = "192.168.0.7"
 TESTBED = public_network("p2pfs-testbed")  # the network of overlay_v1.sql
 BUDGET = Usage(100, 100_000)
@@ -121,7 +126,9 @@ def test_many_expire_at_once(store: RecordStore) -> None:
     assert store.usage() == Usage(0, 0)
 
 
-def test_a_full_key_refuses_newcomers_but_not_its_own(store: RecordStore) -> None:
+def test_a_publisher_who_fills_a_key_gets_no_more_of_it_but_renews_what_he_has(
+    store: RecordStore,
+) -> None:
     subject = meta_subject(multihash(0))
     limit = RULES[META].rows_per_key
     same_value = b"value"  # counts once, so that only the key is full
@@ -130,6 +137,124 @@ def test_a_full_key_refuses_newcomers_but_not_its_own(store: RecordStore) -> Non
     renewed = Record(subject, b"newer", b"", NOW + DAY, 2, bytes([0]))
     assert store.put(renewed, SOURCE, NOW) is Stored.STORED
     assert store.count(subject.key, NOW) == limit
+
+
+def of(publisher: int, slot: int, subject: Subject = CONTENT, length: int = 40) -> Record:
+    value = bytes([publisher, slot]) + subject.key
+    value = value.ljust(length, b"\0")
+    return Record(subject, value, bytes([publisher]), NOW + DAY, 1, bytes([publisher, slot]))
+
+
+def test_the_oldest_of_the_largest_network_leaves_a_full_key_to_a_smaller_one(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(Usage(1_000, 100_000))
+    limit = RULES[META].rows_per_key
+    crowd = [of(n % 3, n) for n in range(limit - 1)]
+    for age, record in enumerate(crowd):
+        assert store.put(record, f"8.8.{age % 2}.1", NOW + age) is Stored.STORED
+    early = of(9, 0)
+    assert store.put(early, "9.9.9.9", NOW - 50) is Stored.STORED
+    assert store.put(of(10, 0), "10.1.1.1", NOW + 100) is Stored.STORED
+    left = {record.slot for record in store.rows(CONTENT.key, NOW)}
+    assert len(left) == limit
+    assert early.slot in left
+    # Of 8.8/16 the larger half is 8.8.0/24, of which publishers 0, 1 and 2 have as much each.
+    assert {record.slot for record in crowd} - left == {crowd[0].slot}
+    assert store.put(of(11, 0), "8.8.7.1", NOW + 100) is Stored.STORED  # a new part of it
+    assert store.put(of(12, 0), "8.8.0.1", NOW + 100) is Stored.STORED  # a new publisher there
+    assert store.count(CONTENT.key, NOW) == limit
+
+
+def test_a_full_budget_is_shared_out_by_values_with_all_their_rows(open_store: OpenStore) -> None:
+    store = open_store(Usage(10, 100_000))  # four for the index
+    for number in range(4):
+        tags = [tag_subject(f"{number}-{other}") for other in range(3)]
+        value = bytes([number]) * 50
+        rows = [Record(tag, value, b"p", NOW + DAY, 1, b"s") for tag in tags]
+        assert store.put_all(rows, "8.8.8.8", NOW + number) == [Stored.STORED] * 3
+    assert store.put(of(1, 1, MUSIC), "8.8.8.8", NOW + 9) is Stored.STORED  # another publisher
+    for other in range(3):
+        assert store.count(tag_subject(f"0-{other}").key, NOW) == 0
+        assert store.count(tag_subject(f"1-{other}").key, NOW) == 1
+    full = Record(MUSIC, bytes(60), b"p", NOW + DAY, 1, b"p")
+    assert store.put(full, "8.8.8.8", NOW + 9) is Stored.FULL
+    assert store.usage().values == 4
+
+
+def test_what_is_too_large_for_its_part_of_the_budget_is_refused_and_displaces_nobody(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(Usage(1_000, 1_000))  # 400 bytes for the index
+    assert (
+        store.put_all([of(1, n, MUSIC) for n in range(10)], SOURCE, NOW).count(Stored.STORED) == 10
+    )
+    before = store.rows(MUSIC.key, NOW)
+    assert store.put(of(2, 1, MUSIC, 500), "9.9.9.9", NOW) is Stored.FULL
+    assert store.rows(MUSIC.key, NOW) == before
+    assert store.put(of(2, 1, MUSIC, 130), "9.9.9.9", NOW) is Stored.STORED  # for four of them
+    assert store.count(MUSIC.key, NOW) == 7
+    larger = Record(MUSIC, bytes(450), bytes([1]), NOW + DAY, 2, bytes([1, 9]))
+    assert store.put(larger, SOURCE, NOW) is Stored.FULL
+    assert store.count(MUSIC.key, NOW) == 7  # what it was to replace has stayed
+
+
+def test_chunk_ids_leave_room_for_roots_and_the_other_way_round(open_store: OpenStore) -> None:
+    store = open_store(Usage(10, 100_000))
+    for contents in (1, 16):
+        records = [
+            Record(provider_subject(multihash(n)), bytes([n, contents]), b"", NOW + DAY, 1, b"",
+                   contents)
+            for n in range(10)
+        ]  # fmt: skip
+        assert store.put_all(records, SOURCE, NOW).count(Stored.STORED) == 3
+
+
+put_once = st.tuples(
+    st.sampled_from(["8.8.8.8", "8.8.8.9", "8.8.9.9", "9.9.9.9", "2001:4::1", "2001:4:1::1"]),
+    st.integers(0, 4),
+    st.integers(0, 4),
+    st.sampled_from([CONTENT, MUSIC, provider_subject(multihash(1))]),
+    st.integers(30, 90),
+    st.integers(1, 3),
+)
+
+
+@given(st.lists(put_once, max_size=60))
+@settings(deadline=None, max_examples=50)  # one opens a file
+def test_limits_hold_whatever_is_put(puts: list[tuple[object, ...]]) -> None:
+    budget = Usage(20, 600)
+    for store in opened_stores(budget):
+        put_in_turn(store, puts)
+        assert store.usage().values <= 20
+        assert store.usage().bytes <= 600
+
+
+@given(st.lists(put_once, max_size=60))
+@settings(deadline=None, max_examples=50)
+def test_both_stores_keep_the_same_of_a_full_key(puts: list[tuple[object, ...]]) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, rules in RULES.items():
+            patch.setitem(RULES, kind, replace(rules, rows_per_key=5))
+        one, other = (put_in_turn(store, puts) for store in opened_stores(BUDGET))
+    assert one == other
+
+
+def opened_stores(budget: Usage) -> Iterator[RecordStore]:
+    yield MemoryRecordStore(budget)
+    with TemporaryDirectory() as folder, open_record_store(Path(folder) / "s", budget) as store:
+        yield store
+
+
+def put_in_turn(store: RecordStore, puts: list[tuple[object, ...]]) -> list[object]:
+    """What became of each, and what is under each key in the end."""
+    outcomes: list[object] = []
+    for at, (source, publisher, slot, subject, length, rank) in enumerate(puts):
+        record = of(publisher, slot, subject, length)
+        record = replace(record, rank=rank, value=record.value + bytes([rank]))
+        outcomes.append(store.put(record, source, NOW + at))
+        assert store.count(subject.key, NOW) <= subject.rules.rows_per_key
+    return outcomes + [store.rows(put[3].key, NOW) for put in puts]
 
 
 def test_expired_records_do_not_fill_a_key(store: RecordStore) -> None:
@@ -160,7 +285,7 @@ def test_tags_leave_room_for_providers_and_the_other_way_round(open_store: OpenS
     tags = [made_up(n, tag_subject(f"t{n}")) for n in range(10)]
     assert store.put_all(tags, SOURCE, NOW).count(Stored.STORED) == 4
     providers = [made_up(n, provider_subject(multihash(n))) for n in range(10)]
-    assert store.put_all(providers, SOURCE, NOW).count(Stored.STORED) == 6
+    assert store.put_all(providers, SOURCE, NOW).count(Stored.STORED) == 3
 
 
 def test_bytes_are_bounded_too(open_store: OpenStore) -> None:
@@ -212,6 +337,19 @@ def test_threads_may_use_it_at_once(store: RecordStore) -> None:
         thread.join()
     assert failures == []
     assert store.count(MUSIC.key, NOW) == 40
+
+
+def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
+    def tables(path: Path) -> set[tuple[str, str]]:
+        with open_record_store(path):
+            pass
+        with closing(sqlite3.connect(path)) as database:
+            found = database.execute("SELECT name, sql FROM sqlite_master").fetchall()
+        return {(name, " ".join((sql or "").split())) for name, sql in found}
+
+    with closing(sqlite3.connect(tmp_path / "old")) as old:
+        old.executescript(Path(__file__).with_name("overlay_v1.sql").read_text())
+    assert tables(tmp_path / "old") == tables(tmp_path / "new")
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:

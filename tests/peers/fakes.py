@@ -18,8 +18,8 @@ from p2pfs.content.cid import DAG_PB, Cid
 from p2pfs.content.intervals import Intervals
 from p2pfs.content.unixfs import FileNode, parse_file
 from p2pfs.content.walk import walk
+from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
-from p2pfs.dht.recordstore import MemoryRecordStore
 from p2pfs.errors import MalformedError, NoPeersError, NotFoundError
 from p2pfs.identity import Identity
 from p2pfs.peers.contents import Contents

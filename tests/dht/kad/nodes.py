@@ -32,7 +32,8 @@ from p2pfs.dht.kad.wire import (
     parse_reply,
     parse_request,
 )
-from p2pfs.dht.recordstore import MemoryRecordStore, RecordStore
+from p2pfs.dht.memorystore import MemoryRecordStore
+from p2pfs.dht.recordstore import RecordStore
 from p2pfs.errors import UnreachableError
 from p2pfs.identity import Identity
 from p2pfs.network import public_network

@@ -3,6 +3,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.answers import Answers
@@ -18,12 +20,15 @@ from p2pfs.dht.kad.wire import (
     Ping,
     Reply,
     Request,
+    Store,
     encode_reply,
+    encode_request,
     pack_address,
     parse_referrals,
+    parse_request,
 )
-from p2pfs.dht.records import tag_subject, verified_record
-from p2pfs.dht.recordstore import MemoryRecordStore
+from p2pfs.dht.memorystore import MemoryRecordStore
+from p2pfs.dht.records import record_of, tag_subject, verified_record
 from tests.dht.kad.nodes import NETWORK, contact, expiry, identity, meta_of
 
 GLOBAL, HERE = Endpoint("8.8.8.8", 7117), Endpoint("127.0.0.1", 7117)
@@ -75,6 +80,31 @@ def test_without_a_token_there_is_a_token_and_no_more() -> None:
     assert reply is not None
     assert reply.is_challenge
     assert node.greeted == []
+
+
+requests = st.one_of(
+    st.builds(Ping, token=st.none() | st.binary(min_size=16, max_size=16)),
+    st.builds(
+        Find,
+        token=st.none() | st.binary(min_size=16, max_size=16),
+        nonce=st.none() | st.binary(min_size=16, max_size=16),
+        named=st.none() | st.just(pack_address(HERE)),
+        key=st.binary(min_size=20, max_size=20),
+    ),
+    st.builds(Get, key=st.just(tag_subject("jazz").key)),
+    st.builds(Store, subject=st.binary(min_size=1, max_size=80), value=st.binary(min_size=1)),
+)
+
+
+@given(requests)
+@settings(deadline=None)
+def test_no_reply_to_an_unproven_address_costs_more_than_its_request(request: Request) -> None:
+    node = Node()
+    node.table.admit(contact(2), NOW)
+    node.records.put(record_of(tag_subject("jazz"), meta_of(OWN, b"song", "jazz")), HERE.ip, NOW)
+    sent = encode_request(bytes(20), request)
+    reply = node.answers.answer(parse_request(sent), GLOBAL, len(sent))
+    assert reply is None or len(encode_reply(bytes(20), reply)) <= len(sent)
 
 
 def test_whoever_sends_less_than_a_token_costs_gets_nothing() -> None:

@@ -27,6 +27,7 @@ from p2pfs.dht.kad.wire import (
     encode_request,
     pack_referrals,
 )
+from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import parse_batch
 from p2pfs.dht.records import (
     Subject,
@@ -35,7 +36,6 @@ from p2pfs.dht.records import (
     subjects_of,
     tag_subject,
 )
-from p2pfs.dht.recordstore import MemoryRecordStore
 from tests.dht.kad.nodes import (
     LOOPBACK,
     NETWORK,

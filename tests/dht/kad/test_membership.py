@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.membership import random_id, saved_addresses
-from p2pfs.dht.recordstore import MemoryRecordStore
+from p2pfs.dht.memorystore import MemoryRecordStore
 from tests.dht.kad.nodes import open_node, wait_until
 
 

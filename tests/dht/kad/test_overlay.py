@@ -12,6 +12,7 @@ import trio.testing
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.metainfo import MetaInfo
 from p2pfs.dht.kad.overlay import KadOverlay, open_overlay
+from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Overlay, Provider
 from p2pfs.dht.recordpages import MAX_PAGE_VALUE_BYTES, encode_batches, encode_page
 from p2pfs.dht.records import (
@@ -20,7 +21,6 @@ from p2pfs.dht.records import (
     provider_subject,
     tag_subject,
 )
-from p2pfs.dht.recordstore import MemoryRecordStore
 from p2pfs.errors import NoPeersError, NotRunningError
 from p2pfs.identity import Identity
 from tests.dht.kad.nodes import (

@@ -4,8 +4,8 @@ from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.stores import Spread, StoreDesk
 from p2pfs.dht.kad.wire import Outcome
+from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import create_provider_record, provider_subject, tag_subject
-from p2pfs.dht.recordstore import MemoryRecordStore
 from tests.dht.kad.nodes import NETWORK, cid_of, contact, expiry, identity, meta_of
 
 NOW = expiry() - 3600

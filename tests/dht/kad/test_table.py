@@ -9,6 +9,7 @@ from kademlia.node import Node
 
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import Contact, distance
+from p2pfs.dht.kad.lookup import Lookup
 from p2pfs.dht.kad.table import BUCKETS, K, Table
 from tests.dht.kad.nodes import contact
 
@@ -38,7 +39,7 @@ def test_distance_is_that_of_the_kademlia_package(one: bytes, other: bytes) -> N
 
 
 @given(st.integers(0, 2**32))
-@settings(max_examples=5)
+@settings(max_examples=5, deadline=None)
 def test_the_closest_are_exact_and_buckets_bounded_after_1050_contacts(seed: int) -> None:
     table = Table(OWN, near)
     everybody = [contact(seed * 2_000 + number) for number in range(1_050)]
@@ -202,3 +203,27 @@ def test_a_snapshot_tells_the_time_of_day_at_which_each_was_seen() -> None:
     table = Table(OWN, near)
     table.admit(contact(1), 60.0)
     assert [each.last_seen for each in table.snapshot(1_000_000.0)] == [1_000_060]
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 400), st.booleans()), max_size=300),
+    st.lists(st.integers(0, 400), max_size=100),
+)
+@settings(deadline=None)
+def test_neither_newcomers_nor_referrals_evict_whoever_answers(
+    came: list[tuple[int, bool]], referred: list[int]
+) -> None:
+    table = Table(OWN, lambda _: False)
+    stayed: list[Contact] = []
+    lookup = Lookup(OWN, bytes(32), lambda _: False)
+    for seed, lives in came:
+        newcomer = contact(seed, f"8.{seed % 50}.{seed % 7}.{seed % 250}")
+        if table.get(newcomer.public_key) is None and table.at(newcomer.endpoint) is None:
+            is_in = table.admit(newcomer, 0)
+            stayed += [newcomer] if is_in and lives else []
+    for seed in referred:  # hints, be they of whom they will, go to lookups and nowhere else
+        referral = contact(seed, f"9.{seed % 50}.1.1").hint
+        lookup.add([referral], stayed[0].public_key if stayed else None)
+        table.would_admit(referral)
+    for each in stayed:
+        assert table.get(each.public_key) == each

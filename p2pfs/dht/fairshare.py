@@ -1,0 +1,111 @@
+"""Whose record leaves when there is no room for another: room is shared out among networks.  Pure.
+
+Where records lie, and how many are too many, is for the stores.
+"""
+
+from __future__ import annotations
+
+from ipaddress import ip_address
+from itertools import pairwise
+from typing import Generic, Protocol, TypeAlias, TypeVar
+
+Origin: TypeAlias = tuple[bytes, bytes, bytes]
+"""Three groups, each within the one before: /16 (IPv6: /32), /24 (/48), the publisher there.
+
+No two groups have the same name, wherever they lie.
+"""
+Groups: TypeAlias = tuple[bytes, ...]
+"""The first few of an origin: a group, and those that it lies in."""
+
+_DEPTH = 3
+_PREFIX_BYTES = {4: (2, 3), 16: (4, 6)}
+
+_ALL = b""
+
+M = TypeVar("M", bound=bytes)
+
+
+def origin_of(publisher: bytes, source_ip: str) -> Origin:
+    """The groups of a record that came from this canonical IP."""
+    packed = ip_address(source_ip).packed
+    wide, narrow = _PREFIX_BYTES[len(packed)]
+    return packed[:wide], packed[:narrow], packed[:narrow] + b"/" + publisher
+
+
+class Crowd(Protocol):
+    """How many records each group has of some room that is full."""
+
+    def size(self, groups: Groups) -> int:
+        """Of the last of these; 0 if it has none."""
+
+    def largest(self, within: Groups) -> bytes:
+        """The largest group directly within the last of these, which has some (none: of all)."""
+
+
+def loser(newcomer: Origin, crowd: Crowd) -> Origin | None:
+    """Whose oldest record makes room for the newcomer; None if the newcomer is refused.
+
+    The largest network loses to any smaller one, so whoever comes from a new one gets in; within
+    one network the same holds for its parts, and within these for publishers.  Nobody loses to a
+    group as large as his own.
+    """
+    for depth, group in enumerate(newcomer):
+        within = newcomer[:depth]
+        rival = crowd.largest(within)
+        if crowd.size((*within, group)) < crowd.size((*within, rival)):
+            return _largest_below((*within, rival), crowd)
+    return None
+
+
+def _largest_below(groups: Groups, crowd: Crowd) -> Origin:
+    while len(groups) < _DEPTH:
+        groups = (*groups, crowd.largest(groups))
+    wide, narrow, publisher = groups
+    return wide, narrow, publisher
+
+
+class Members(Generic[M]):
+    """A crowd counted in memory: each member has an origin, and a turn to leave."""
+
+    def __init__(self) -> None:
+        self._sizes: dict[bytes, int] = {}
+        self._within: dict[bytes, dict[bytes, None]] = {}
+        self._turns: dict[bytes, dict[M, int]] = {}
+
+    def add(self, member: M, origin: Origin, turn: int) -> None:
+        """The highest turn of a publisher's leaves first."""
+        for within, group in pairwise((_ALL, *origin)):
+            self._within.setdefault(within, {})[group] = None
+            self._sizes[group] = self._sizes.get(group, 0) + 1
+        self._turns.setdefault(origin[-1], {})[member] = turn
+
+    def remove(self, member: M, origin: Origin) -> None:
+        """One that was added with this origin."""
+        del self._turns[origin[-1]][member]
+        if not self._turns[origin[-1]]:
+            del self._turns[origin[-1]]
+        for within, group in reversed(tuple(pairwise((_ALL, *origin)))):
+            self._sizes[group] -= 1
+            if not self._sizes[group]:
+                del self._sizes[group], self._within[within][group]
+                self._within.pop(group, None)
+
+    def size(self, groups: Groups) -> int:
+        return self._sizes.get(groups[-1], 0)
+
+    def largest(self, within: Groups) -> bytes:
+        """Of equally large ones that which holds the highest turn."""
+        groups = self._within[within[-1] if within else _ALL]
+        most = max(self._sizes[group] for group in groups)
+        equals = [group for group in groups if self._sizes[group] == most]
+        return equals[0] if len(equals) == 1 else max(equals, key=self._highest)
+
+    def first_to_leave(self, origin: Origin) -> M:
+        """Of a publisher that has some."""
+        turns = self._turns[origin[-1]]
+        return max(turns, key=lambda member: (turns[member], member))
+
+    def _highest(self, group: bytes) -> int:
+        if group in self._turns:
+            return max(self._turns[group].values())
+        return max(map(self._highest, self._within[group]))

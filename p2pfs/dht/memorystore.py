@@ -1,0 +1,193 @@
+"""The record store of virtual networks: keys to slots to records, in dicts."""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from p2pfs.content.metainfo import has_expired
+from p2pfs.dht.fairshare import Members, loser, origin_of
+from p2pfs.dht.recordstore import (
+    DEFAULT_BUDGET,
+    RecordPage,
+    Room,
+    Stored,
+    Usage,
+    first_page,
+    latest_contacts,
+    limit_of,
+    room_of,
+    turn_to_leave,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from p2pfs.dht.fairshare import Origin
+    from p2pfs.dht.records import Record
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    record: Record
+    origin: Origin
+    turn: int
+
+
+@dataclass(slots=True)
+class _Key:
+    rows: dict[bytes, _Row] = field(default_factory=dict)
+    crowd: Members[bytes] = field(default_factory=Members)  # slots
+
+
+@dataclass(frozen=True, slots=True)
+class _Body:
+    """A value, whom its room is put down to, and the rows that it stands in."""
+
+    room: Room
+    origin: Origin
+    rows: set[tuple[bytes, bytes]] = field(default_factory=set)
+
+
+@dataclass(slots=True)
+class _Room:
+    usage: Usage = field(default_factory=lambda: Usage(0, 0))
+    crowd: Members[bytes] = field(default_factory=Members)  # values
+
+
+class MemoryRecordStore:
+    """See `RecordStore`."""
+
+    def __init__(self, budget: Usage = DEFAULT_BUDGET) -> None:
+        self._budget = budget
+        self._lock = threading.Lock()
+        self._keys: dict[bytes, _Key] = {}
+        self._bodies: dict[bytes, _Body] = {}
+        self._rooms = {room: _Room() for room in Room}
+        self._contacts: list[tuple[bytes, int]] = []
+
+    def put(self, record: Record, source_ip: str, now: int) -> Stored:
+        return self.put_all([record], source_ip, now)[0]
+
+    def put_all(self, records: Sequence[Record], source_ip: str, now: int) -> list[Stored]:
+        with self._lock:
+            turn = turn_to_leave(now)
+            return [
+                self._put(_Row(record, origin_of(record.publisher, source_ip), turn), now)
+                for record in records
+            ]
+
+    def rows(self, key: bytes, now: int) -> list[Record]:
+        with self._lock:
+            return self._alive(key, now)
+
+    def page(self, key: bytes, cursor: bytes, max_bytes: int, now: int) -> RecordPage:
+        return first_page((row for row in self.rows(key, now) if row.slot > cursor), max_bytes)
+
+    def count(self, key: bytes, now: int) -> int:
+        return len(self.rows(key, now))
+
+    def expire(self, now: int) -> int:
+        with self._lock:
+            return sum(self._expire(key, now) for key in list(self._keys))
+
+    def usage(self) -> Usage:
+        with self._lock:
+            usages = [room.usage for room in self._rooms.values()]
+            return Usage(sum(each.values for each in usages), sum(each.bytes for each in usages))
+
+    def contacts(self) -> list[bytes]:
+        return [contact for contact, _seen in self._contacts]
+
+    def keep_contacts(self, contacts: Iterable[tuple[bytes, int]]) -> None:
+        self._contacts = latest_contacts(contacts)
+
+    def _put(self, row: _Row, now: int) -> Stored:
+        record, key = row.record, row.record.subject.key
+        held = self._keys[key].rows.get(record.slot) if key in self._keys else None
+        if held is not None and held.record.value == record.value:
+            return Stored.STORED
+        if held is not None and held.record.rank >= record.rank:
+            return Stored.KEPT_NEWER
+        left = [] if held is None else [held]
+        for each in left:
+            self._remove(each)
+        if self._clear_key(row, now, left) and self._clear_room(row, left):
+            self._add(row)
+            return Stored.STORED
+        for each in left:
+            self._add(each)
+        return Stored.FULL
+
+    def _clear_key(self, row: _Row, now: int, left: list[_Row]) -> bool:
+        """Whether there is a row for it under its key now; what had to leave is added to `left`."""
+        key, limit = row.record.subject.key, row.record.subject.rules.rows_per_key
+        if key not in self._keys or len(self._keys[key].rows) < limit:
+            return True
+        self._expire(key, now)
+        under = self._keys.get(key)
+        if under is None or len(under.rows) < limit:
+            return True
+        origin = loser(row.origin, under.crowd)
+        if origin is None:
+            return False
+        left.append(under.rows[under.crowd.first_to_leave(origin)])
+        self._remove(left[-1])
+        return True
+
+    def _clear_room(self, row: _Row, left: list[_Row]) -> bool:
+        """The same of the budget, which a value that is held already does not burden."""
+        value, sort = row.record.value, room_of(row.record)
+        room, limit = self._rooms[sort], limit_of(sort, self._budget)
+        while value not in self._bodies and not room.usage.fits(len(value), limit):
+            origin = loser(row.origin, room.crowd) if room.usage.values else None
+            if origin is None:
+                return False
+            for key, slot in list(self._bodies[room.crowd.first_to_leave(origin)].rows):
+                left.append(self._keys[key].rows[slot])
+                self._remove(left[-1])
+        return True
+
+    def _alive(self, key: bytes, now: int) -> list[Record]:
+        rows = self._keys[key].rows if key in self._keys else {}
+        return [
+            rows[slot].record
+            for slot in sorted(rows)
+            if not has_expired(rows[slot].record.expires, now)
+        ]
+
+    def _expire(self, key: bytes, now: int) -> int:
+        rows = self._keys[key].rows.values()
+        gone = [row for row in rows if has_expired(row.record.expires, now)]
+        for row in gone:
+            self._remove(row)
+        return len(gone)
+
+    def _add(self, row: _Row) -> None:
+        record, key = row.record, row.record.subject.key
+        under = self._keys.setdefault(key, _Key())
+        under.rows[record.slot] = row
+        under.crowd.add(record.slot, row.origin, row.turn)
+        body = self._bodies.get(record.value)
+        if body is None:
+            body = self._bodies[record.value] = _Body(room_of(record), row.origin)
+            room = self._rooms[body.room]
+            room.usage = room.usage.plus(1, len(record.value))
+            room.crowd.add(record.value, row.origin, row.turn)
+        body.rows.add((key, record.slot))
+
+    def _remove(self, row: _Row) -> None:
+        record, key = row.record, row.record.subject.key
+        under = self._keys[key]
+        del under.rows[record.slot]
+        under.crowd.remove(record.slot, row.origin)
+        if not under.rows:
+            del self._keys[key]
+        body = self._bodies[record.value]
+        body.rows.remove((key, record.slot))
+        if not body.rows:
+            del self._bodies[record.value]
+            room = self._rooms[body.room]
+            room.usage = room.usage.plus(-1, -len(record.value))
+            room.crowd.remove(record.value, body.origin)
