@@ -79,6 +79,7 @@ _log = logging.getLogger(__name__)
 
 # Joining waits for the names of the user's peers only so long.
 _RESOLVE_SECONDS = 2
+_FORCED_SERVER = {"auto": None, "yes": True, "no": False}
 # A name that is not known now may be when the network is up, or after a slip was mended.
 _RESOLVE_AGAIN_SECONDS = 30
 
@@ -240,18 +241,19 @@ async def _join(
                 fetch_page=parts.client.fetch_page,
                 post_records=parts.client.post_records,
                 peers=[address for addresses in found.values() for address in addresses],
+                server=_FORCED_SERVER[settings.server],
             ) as kad,
             open_nursery() as nursery,
         ):
             overlay.add(kad)
             uplink = Link(settings.limit_up) if settings.limit_up else None
-            gateway = build_gateway(
-                blocks, records, kad, identity.public_key, network, near, uplink
-            )
+            client = parts.client
+            gateway = build_gateway(blocks, records, kad, network, near, uplink, client.probe)
             announcing = Announcing(kad, parts.shares, metas, identity, network, kad.own_addresses)
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
             tls = server_context(identity)
             nursery.start_soon(_find_named, kad, unknown)
+            nursery.start_soon(kad.watch_reach, client.ask_dialback)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
             nursery.start_soon(announcing.run)
 

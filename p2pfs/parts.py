@@ -99,7 +99,8 @@ class Parts:
         if self.kad is None:
             return status.OverlayStatus("starting", 0)
         contacts = sum(contact.answers for contact in self.kad.contacts())
-        return status.OverlayStatus("server" if contacts else "alone", contacts)
+        mode = "server" if self.kad.is_server else "client"
+        return status.OverlayStatus(mode if contacts else "alone", contacts)
 
     def _shares(self) -> list[status.ShareStatus]:
         return [

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from ipaddress import IPv4Network, IPv6Network
 
-    from p2pfs.settingvalues import Seed
+    from p2pfs.settingvalues import Seed, ServerMode
 
 DEFAULT_LISTEN = (Endpoint("::", DEFAULT_PORT), Endpoint("0.0.0.0", DEFAULT_PORT))  # noqa: S104 a server
 _PREFIX = "P2PFS_"
@@ -97,6 +97,8 @@ class Settings:
     """Bytes a second over all peers; None: no limit."""
     max_entries: int = DEFAULT_MAX_ENTRIES
     """Files in one listing at most."""
+    server: ServerMode = "auto"
+    """Whether others may list this node and store with it."""
 
     def overlay_network(self) -> Network:
         """The network these settings name."""

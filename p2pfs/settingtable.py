@@ -122,4 +122,11 @@ SETTINGS: dict[str, Setting] = {
         f"{DEFAULT_MAX_ENTRIES}",
         "2000",
     ),
+    "server": Setting(
+        settingvalues.server_mode,
+        "MODE",
+        "Whether others may count on reaching this node; auto finds out if they do.",
+        "auto",
+        '"no"',
+    ),
 }

@@ -19,6 +19,7 @@ from p2pfs.errors import MalformedError
 
 Parse = Callable[[Any], Any]
 Seed = Literal["all", "pinned", "none"]
+ServerMode = Literal["auto", "yes", "no"]
 
 DEFAULT_PORT = 7117
 # More zero bits than this is hours of grinding: a slip of the keyboard.
@@ -142,6 +143,14 @@ def seed(value: object) -> Seed:
     if value not in get_args(Seed):
         raise ValueError(f"one of {', '.join(get_args(Seed))}, not {value!r}")
     return cast("Seed", value)
+
+
+def server_mode(value: object) -> ServerMode:
+    """One of three words; TOML's own yes and no too."""
+    word = {True: "yes", False: "no"}.get(value, value) if isinstance(value, bool) else value
+    if word not in get_args(ServerMode):
+        raise ValueError(f"one of {', '.join(get_args(ServerMode))}, not {value!r}")
+    return cast("ServerMode", word)
 
 
 def _is_host(host: str) -> bool:

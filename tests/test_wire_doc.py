@@ -77,6 +77,11 @@ REQUESTS = {
     "find": wire.Find(token=TOKEN, sender=public_key(1), key=KEY),
     "get": wire.Get(token=TOKEN, sender=public_key(1), key=KEY),
     "store": wire.Store(token=TOKEN, subject=SUBJECTS["provider"].encode(), value=PROVIDER.encoded),
+    "reach": wire.Reach(token=TOKEN, sender=public_key(1), dial_nonce=NONCE),
+    "dial": wire.Dial(
+        token=TOKEN, sender=public_key(), dial_nonce=NONCE, target=wire.pack_address(ASKER)
+    ),
+    "dialed": wire.Dialed(dial_nonce=NONCE),
 }
 REPLIES = {
     "challenge": wire.Reply(token=TOKEN),

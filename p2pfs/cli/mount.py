@@ -13,7 +13,7 @@ from cyclopts import Group, Parameter
 from p2pfs.cli import daemon
 from p2pfs.settings import Settings, load_settings
 from p2pfs.settingtable import SETTINGS
-from p2pfs.settingvalues import Seed
+from p2pfs.settingvalues import Seed, ServerMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,7 @@ class NodeOptions:
     network: Annotated[str | None, _flag("network", _NETWORK)] = None
     puzzle_bits: Annotated[str | None, _flag("puzzle_bits", _NETWORK)] = None
     lan: Annotated[list[str], _flag("lan", _NETWORK)] = field(default_factory=list)
+    server: Annotated[ServerMode | None, _flag("server", _NETWORK)] = None
     share: Annotated[Path | None, _flag("share", _CONTENT)] = None
     cache_size: Annotated[str | None, _flag("cache_size", _CONTENT)] = None
     min_free: Annotated[str | None, _flag("min_free", _CONTENT)] = None

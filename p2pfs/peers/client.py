@@ -17,6 +17,7 @@ from p2pfs.content.cid import MAX_BLOCK_BYTES, block_matches
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import MalformedError
+from p2pfs.peers.dialbacks import DIALBACK_PATH, REACHED, dialback_request
 from p2pfs.peers.dialing import Dialer
 from p2pfs.peers.errors import (
     PeerBusyError,
@@ -43,6 +44,8 @@ if TYPE_CHECKING:
 _RAW = "application/vnd.ipld.raw"
 _CAR = "application/vnd.ipld.car; version=1; order=dfs; dups=y"
 _PAGE = "application/octet-stream"
+# PROTOCOLS section 4: the empty identity CID, which every gateway has.
+_PROBE = "/ipfs/bafkqaaa?format=raw"
 # What a page of records may hold; the gateway's are far smaller.
 _MAX_PAGE_BYTES = 1 << 20
 # Blocks of 1 MiB in all, or one of the largest, and a prefix to each.
@@ -173,6 +176,23 @@ class Client:
             if not count.isdigit():
                 raise PeerUnavailableError(f"{endpoint} does not say how many records it kept")
             return int(count)
+
+    async def probe(self, public_key: bytes, endpoint: Endpoint) -> None:
+        """Reach a node by HTTPS; nothing is fetched."""
+        provider = Provider(public_key, (endpoint,))
+        request = Request("GET", _PROBE, _RAW)
+        async with self._answer(self._records, provider, request, MAX_BLOCK_BYTES) as answer:
+            await answer.read()
+
+    async def ask_dialback(
+        self, public_key: bytes, endpoint: Endpoint, own_key: bytes, own_port: int
+    ) -> bool:
+        """Whether a peer reaches this node at the IP that it sees and that port."""
+        provider = Provider(public_key, (endpoint,))
+        body = dialback_request(own_port, own_key)
+        request = Request("POST", DIALBACK_PATH, _PAGE, body)
+        async with self._answer(self._records, provider, request, len(REACHED)) as answer:
+            return await answer.read() == REACHED
 
     def stats(self, public_key: bytes) -> PeerStats:
         """What talking to a peer has shown of it."""

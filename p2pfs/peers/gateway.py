@@ -20,13 +20,14 @@ from p2pfs.errors import MalformedError, NotFoundError, P2pfsError
 from p2pfs.peers.answers import Answer, refusal, respond, send_answer
 from p2pfs.peers.asked import asked_of
 from p2pfs.peers.contents import CONTENT_PATH, HAVE_PATH, NODES_PATH, Contents
+from p2pfs.peers.dialbacks import DIALBACK_PATH, Dialbacks
 from p2pfs.peers.limits import InFlight, client_group
 from p2pfs.peers.pages import RECORDS_PATH, Pages
 from p2pfs.peers.routing import ROUTING_PATH, Routing, stored_providers
 from p2pfs.peers.trustless import RefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from p2pfs.addresses import Neighbourhood
     from p2pfs.dht.kad.overlay import KadOverlay
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from p2pfs.network import Network
     from p2pfs.peers.answers import Message, Receive, Send
     from p2pfs.peers.asked import Answering, Asked
+    from p2pfs.peers.dialbacks import Probe
     from p2pfs.peers.pacing import Link
     from p2pfs.store.blocks import Blocks
 
@@ -48,41 +50,46 @@ def build_gateway(
     blocks: Blocks,
     records: RecordStore,
     kad: KadOverlay,
-    public_key: bytes,
     network: Network,
     near: Neighbourhood,
     uplink: Link | None,
+    probe: Probe,
 ) -> Gateway:
     """The gateway of the node that has this key."""
     routing = Routing(
         blocks,
         partial(stored_providers, records, network, time.time),
-        lambda: Provider(public_key, kad.own_addresses()),
+        lambda: Provider(kad.public_key, kad.own_addresses()),
         kad.providers,
         near.counts,
     )
     pages = Pages(records, kad.accept, near.is_near, time.time)
-    return Gateway(Contents(blocks), pages, routing, near.is_near, uplink)
+    answering = {
+        RECORDS_PATH: pages.answer,
+        ROUTING_PATH: routing.answer,
+        DIALBACK_PATH: Dialbacks(probe).answer,
+    }
+    return Gateway(Contents(blocks), answering, near.is_near, uplink)
 
 
 class Gateway:
     def __init__(
         self,
         contents: Contents,
-        pages: Pages,
-        routing: Routing,
+        others: Mapping[str, Answering],
         is_near: Callable[[str], bool],
         uplink: Link | None = None,
     ) -> None:
-        """`is_near`: of which IPs no requests are counted."""
+        """`others`: who answers what is no content; `is_near`: whose requests are not counted.
+
+        A path that ends in a slash stands for all below it.
+        """
         self._contents = contents
-        # A path that ends in a slash stands for all below it.
         self._paths: dict[str, Answering] = {
             CONTENT_PATH: contents.content,
             HAVE_PATH: contents.have,
             NODES_PATH: contents.nodes,
-            RECORDS_PATH: pages.answer,
-            ROUTING_PATH: routing.answer,
+            **others,
         }
         self._is_near = is_near
         self._uplink = uplink

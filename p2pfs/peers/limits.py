@@ -47,16 +47,17 @@ class InFlight:
 
 
 class Rate:
-    """So many a second and group, and as many at once after a quiet second."""
+    """So many a second and group; at once, after a quiet while, `at_once` or those of a second."""
 
-    def __init__(self, per_second: float) -> None:
+    def __init__(self, per_second: float, at_once: float | None = None) -> None:
         self._per_second = per_second
+        self._at_once = per_second if at_once is None else at_once
         self._buckets: OrderedDict[str, tuple[float, float]] = OrderedDict()  # tokens, as of when
 
     def take(self, group: str, now: float) -> bool:
         """Count one more at time `now` (seconds of any clock), unless it comes too soon."""
-        tokens, before = self._buckets.pop(group, (self._per_second, now))
-        tokens = min(self._per_second, tokens + (now - before) * self._per_second)
+        tokens, before = self._buckets.pop(group, (self._at_once, now))
+        tokens = min(self._at_once, tokens + (now - before) * self._per_second)
         allowed = tokens >= 1
         self._buckets[group] = (tokens - 1 if allowed else tokens, now)
         if len(self._buckets) > _REMEMBERED_GROUPS:

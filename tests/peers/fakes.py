@@ -28,9 +28,9 @@ from p2pfs.peers.exchange import Asking, http_client
 from p2pfs.peers.gateway import Gateway
 from p2pfs.peers.ledger import Ledger
 from p2pfs.peers.pacing import Link
-from p2pfs.peers.pages import Pages
+from p2pfs.peers.pages import RECORDS_PATH, Pages
 from p2pfs.peers.reach import listen
-from p2pfs.peers.routing import Routing
+from p2pfs.peers.routing import ROUTING_PATH, Routing
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.peers.streams.tls import TlsStream, server_context
 from p2pfs.peers.transport import PeerTransport
@@ -128,7 +128,8 @@ def gateway_of(blocks: MemoryBlocks, *, near: bool = True, uplink: Link | None =
     pages = Pages(MemoryRecordStore(), no_records, lambda _: near, lambda: 0)
     own = Provider(identity("server").public_key, ())
     routing = Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
-    return Gateway(Contents(blocks), pages, routing, lambda _: near, uplink)  # type: ignore[arg-type]
+    others = {RECORDS_PATH: pages.answer, ROUTING_PATH: routing.answer}
+    return Gateway(Contents(blocks), others, lambda _: near, uplink)  # type: ignore[arg-type]
 
 
 class MemorySink:

@@ -62,6 +62,7 @@ class Acquaintance:
 
     token: bytes | None = None
     token_until: float = 0.0
+    asked: bool = False
     answered: bool = False
     silences: int = 0
     silent_until: float = 0.0
@@ -84,6 +85,15 @@ class Acquaintances:
         """Remember the token that the address issued."""
         met = self._meet(address)
         met.token, met.token_until = token, now + TOKEN_LIFE_SECONDS
+
+    def asking(self, address: Endpoint) -> None:
+        """Something is sent there."""
+        self._meet(address).asked = True
+
+    def was_asked(self, address: Endpoint) -> bool:
+        """Whether a request was sent there, as far as is remembered."""
+        met = self._met.get(address)
+        return met is not None and met.asked
 
     def answered(self, address: Endpoint, seconds: float) -> None:
         """It answered, after so long."""

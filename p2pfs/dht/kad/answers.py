@@ -12,8 +12,11 @@ from p2pfs.dht.kad.wire import (
     MAX_MESSAGE_BYTES,
     MESSAGE_ID_BYTES,
     TOKEN_BYTES,
+    Dial,
+    Dialed,
     Find,
     Get,
+    Reach,
     Reply,
     Request,
     Store,
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
     from p2pfs.addresses import Endpoint, Neighbourhood
     from p2pfs.dht.kad.budget import RateLimit
+    from p2pfs.dht.kad.dialbacks import Dialbacks
     from p2pfs.dht.kad.proof import Prover
     from p2pfs.dht.kad.stores import StoreDesk
     from p2pfs.dht.kad.table import Table
@@ -61,10 +65,14 @@ class Answers:
     greet: Callable[[bytes | None, Endpoint], None]
     clock: Callable[[], float]
     monotonic: Callable[[], float]
+    dialbacks: Dialbacks
 
     def answer(self, request: Request, source: Endpoint, length: int) -> Reply | None:
         """The reply, or None for those who get none."""
         if not self.is_welcome(source):
+            return None
+        if isinstance(request, Dialed):
+            self.dialbacks.dialed(request.dial_nonce, source)
             return None
         now = self.clock()
         fresh = self.tokens.issue(source, now)
@@ -106,6 +114,10 @@ class Answers:
                         request.subject, request.value, source.ip, self.monotonic()
                     )
                 )
+            case Reach():
+                self.dialbacks.reach(request.dial_nonce, source)
+            case Dial():
+                self.dialbacks.dial(request.dial_nonce, request.target, source)
         return Reply()
 
     def _records(self, key: bytes, left: int, now: int) -> Reply:

@@ -38,7 +38,10 @@ class _Handshake:
 
 
 class Asker:
-    """One-to-one conversations, and what they teach about addresses."""
+    """One-to-one conversations, and what they teach about addresses.
+
+    `is_exempt`: who may be knocked at without limit; `is_listed`: who may list this node.
+    """
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class Asker:
         acquaintances: Acquaintances,
         first_contacts: FirstContacts,
         is_exempt: Callable[[Endpoint], bool],
+        is_listed: Callable[[Endpoint], bool],
     ) -> None:
         self._protocol = protocol
         self._network = settings.network
@@ -56,6 +60,7 @@ class Asker:
         self._acquaintances = acquaintances
         self._first_contacts = first_contacts
         self._is_exempt = is_exempt
+        self._is_listed = is_listed
         self._random = settings.random
         self._handshakes: dict[Endpoint, _Handshake] = {}
 
@@ -82,7 +87,8 @@ class Asker:
 
     async def _ask_with(self, token: bytes, to: Endpoint, request: Request) -> Reply:
         # A store has no room to spare, and a find from here has said who asks.
-        sender = None if isinstance(request, Store) else self._own_key
+        named = self._is_listed(to) and not isinstance(request, Store)
+        sender = self._own_key if named else None
         request = msgspec.structs.replace(request, token=token, sender=sender)
         reply = await self._timed(to, request)
         if reply.token is not None:
@@ -119,6 +125,7 @@ class Asker:
 
     async def _timed(self, to: Endpoint, request: Request) -> Reply:
         started = monotonic()
+        self._acquaintances.asking(to)
         try:
             reply = await self._protocol.call(to, request, self._acquaintances.timeout(to))
         except SilentError:

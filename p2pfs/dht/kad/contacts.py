@@ -52,6 +52,11 @@ class ContactSnapshot:
     last_seen: int
     answers: bool
 
+    @property
+    def https(self) -> Endpoint:
+        """Where its HTTPS port is."""
+        return Endpoint(self.endpoint.ip, self.https_port)
+
 
 def hint(network: Network, public_key: bytes, endpoint: Endpoint) -> Hint | None:
     """A hint whose key counts in the network, or None."""

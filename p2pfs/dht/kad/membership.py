@@ -86,6 +86,10 @@ class Membership:
             await asyncio.gather(*busy, return_exceptions=True)
             self._save()
 
+    def introduce(self) -> None:
+        """Let those whom this node belongs near know that it is a server now."""
+        self._joined.set()
+
     async def wait_settled(self) -> None:
         """Until whoever was named at the start has answered, or has not."""
         await self._settled.wait()

@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from p2pfs.concurrency import all_of
+from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.collecting import Collection
+from p2pfs.dht.kad.dialbacks import ENOUGH_CONTACTS
 from p2pfs.dht.kad.exchange import accept, gather, place_all
 from p2pfs.dht.kad.island import open_island
 from p2pfs.dht.kad.membership import Membership
+from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
 from p2pfs.dht.kad.sockets import Sockets
@@ -58,14 +61,21 @@ if TYPE_CHECKING:
 
     # A batch over HTTPS: public key, address, batch; how many records were kept.
     PostRecords: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[int]]
+    # A peer's public key and HTTPS address, this node's own: whether the peer reached it there.
+    DialBack: TypeAlias = Callable[[bytes, Endpoint, bytes, int], Awaitable[bool]]
 
 _LOG = logging.getLogger(__name__)
+
+# A client may be reachable since its router was changed; each check is a handful of datagrams.
+_CLIENT_RECHECK_SECONDS = 60
+# Nobody to ask yet.
+_ALONE_RECHECK_SECONDS = 5
+# Peers that are asked to dial back by HTTPS, one after another until one got through.
+_DIALBACKS = 3
 
 
 class KadOverlay:
     """The node's place in the overlay; made by `open_overlay`."""
-
-    mode = "server"
 
     def __init__(
         self,
@@ -142,6 +152,27 @@ class KadOverlay:
 
         await self._island.run(add)
 
+    @property
+    def public_key(self) -> bytes:
+        """The own key."""
+        return self._server.own_key
+
+    @property
+    def is_server(self) -> bool:
+        """Whether others list this node: strangers reach it, or it has neighbours; never waits."""
+        return self._server.is_server_snapshot
+
+    async def watch_reach(self, dial_back: DialBack) -> None:
+        """Find out again and again whether strangers reach this node, until cancelled."""
+        reachability = self._server.reachability
+        while not reachability.is_forced:
+            was_server = self.is_server
+            by_https = await self._is_dialed_back(dial_back)
+            if await self._island.run(partial(self._note_reached, by_https)) and not was_server:
+                _LOG.info("strangers reach this node: it is a server of the overlay now")
+            pause = _CLIENT_RECHECK_SECONDS if self.contacts() else _ALONE_RECHECK_SECONDS
+            await trio.sleep(RECHECK_SECONDS if self.is_server else pause)
+
     def contacts(self) -> tuple[ContactSnapshot, ...]:
         """The contacts as they are now; never waits."""
         return self._server.contacts_snapshot
@@ -157,6 +188,32 @@ class KadOverlay:
     async def wait_settled(self) -> None:
         """Until those named at the start have answered, or have not (a second or two)."""
         await self._island.run(self._membership.wait_settled)
+
+    async def _is_dialed_back(self, dial_back: DialBack) -> bool:
+        await self.wait_settled()
+        is_near = self._settings.neighbourhood.is_near
+        far = [each for each in self.contacts() if each.answers and not is_near(each.endpoint.ip)]
+        chosen = self._settings.random.sample(far, min(_DIALBACKS, len(far)))
+        for each in chosen:
+            try:
+                own_key, own_port = self._server.own_key, self._settings.https_port
+                if await dial_back(each.public_key, each.https, own_key, own_port):
+                    return True
+            except P2pfsError as error:
+                _LOG.debug("%s dials nobody back: %s", each.endpoint, error)
+        return False
+
+    async def _note_reached(self, by_https: bool) -> bool:
+        """On the island: whether this node is a server now."""
+        server = self._server
+        if by_https:
+            server.reachability.reached_by_https(monotonic())
+        if not await server.dialbacks.check() and by_https and len(server.table) < ENOUGH_CONTACTS:
+            server.reachability.heard(monotonic())  # nobody is there who could show more
+        if is_server := server.reachability.is_server(monotonic()):
+            self._membership.introduce()
+        server.renew_snapshots()
+        return is_server
 
     async def _place(self, subjects: Sequence[Subject], make: Callable[[], bytes | None]) -> int:
         async def place() -> list[Placement]:
@@ -226,20 +283,31 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
     post_records: PostRecords,
     peers: Sequence[Endpoint] = (),
     clock: Callable[[], float] = time.time,
+    server: bool | None = None,
 ) -> AsyncIterator[KadOverlay]:
     """Join over bound UDP sockets, one for each listen address, and close them at the end.
 
     Returns at once: joining goes on by itself, and operations wait for its first attempt.
+    `server`: as in `Settings`.
     """
-    settings = Settings(identity, network, neighbourhood, https_port, store, tuple(peers), clock)
-    server = Server(settings, Sockets(sockets))
+    settings = Settings(
+        identity,
+        network,
+        neighbourhood,
+        https_port,
+        store,
+        tuple(peers),
+        clock,
+        server=server,
+    )
+    own = Server(settings, Sockets(sockets))
     async with open_island() as island:
-        membership, living = await island.run(partial(_begin, server))
+        membership, living = await island.run(partial(_begin, own))
         try:
-            yield KadOverlay(island, server, membership, fetch_page, post_records)
+            yield KadOverlay(island, own, membership, fetch_page, post_records)
         finally:
             with trio.CancelScope(shield=True):
-                await island.run(partial(_end, server, living))
+                await island.run(partial(_end, own, living))
 
 
 async def _begin(server: Server) -> tuple[Membership, asyncio.Task[None]]:

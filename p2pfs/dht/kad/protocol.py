@@ -98,6 +98,11 @@ class Protocol(KademliaProtocol):
         finally:
             del self._calls[message_id]
 
+    def tell(self, to: Endpoint, request: Request) -> None:
+        """Send a request that gets no answer."""
+        message_id = self._random.randbytes(MESSAGE_ID_BYTES)
+        self.transport.sendto(encode_request(message_id, request), to)
+
     def _take_request(self, message_id: bytes, data: bytes, source: Endpoint) -> None:
         reply = self.answer(parse_request(data), source, len(data))
         if reply is not None:

@@ -20,11 +20,13 @@ from p2pfs.dht.kad.budget import FirstContacts, RateLimit
 from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import hint
 from p2pfs.dht.kad.crawl import crawl
+from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.lookup import Lookup
 from p2pfs.dht.kad.observed import Observed
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.protocol import Protocol
+from p2pfs.dht.kad.reachability import Reachability
 from p2pfs.dht.kad.regions import Regions
 from p2pfs.dht.kad.stores import Spread, StoreDesk
 from p2pfs.dht.kad.table import Table
@@ -79,6 +81,8 @@ class Server(KademliaServer):
             RateLimit(_STORES_A_SECOND, _STORES_AT_ONCE),
             settings.clock,
         )
+        self.reachability = Reachability(settings.server, settings.random)
+        self.dialbacks = Dialbacks(self)
         self.protocol = Protocol(self.node, settings.records, settings.k, settings.random)
         self.asker = Asker(
             self.protocol,
@@ -87,6 +91,7 @@ class Server(KademliaServer):
             self.acquaintances,
             FirstContacts(),
             lambda address: is_near(address.ip) or self.may_knock_again(address),
+            lambda to: self.reachability.is_server(monotonic(), near=is_near(to.ip)),
         )
         self._tokens = Tokens(settings.random.randbytes(_SECRET_BYTES))
         self._udp_port = 0  # until it is open
@@ -97,6 +102,7 @@ class Server(KademliaServer):
         # Replaced whole, never changed, so any thread may read them.
         self.contacts_snapshot: tuple[ContactSnapshot, ...] = ()
         self.observed_snapshot: tuple[Endpoint, ...] = ()
+        self.is_server_snapshot = False
 
     async def open(self) -> None:
         """Listen and answer."""
@@ -109,6 +115,7 @@ class Server(KademliaServer):
 
     def stop(self) -> None:
         """Close the sockets."""
+        self.dialbacks.stop()
         self.sockets.close()
 
     def now(self) -> int:
@@ -219,6 +226,9 @@ class Server(KademliaServer):
             self._snapshot_due = False
             self.contacts_snapshot = self.contacts()
             self.observed_snapshot = self.observed.addresses()
+            is_near = self.settings.neighbourhood.is_near
+            near = any(is_near(contact.endpoint.ip) for contact in self.contacts_snapshot)
+            self.is_server_snapshot = self.reachability.is_server(monotonic(), near=near)
 
         if not self._snapshot_due:
             self._snapshot_due = True
@@ -239,6 +249,7 @@ class Server(KademliaServer):
             greet=self._greet,
             clock=settings.clock,
             monotonic=monotonic,
+            dialbacks=self.dialbacks,
         )
 
     def _is_welcome(self, source: Endpoint) -> bool:
@@ -258,5 +269,7 @@ class Server(KademliaServer):
 
     def _greet(self, public_key: bytes | None, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""
+        if not self.acquaintances.was_asked(source):
+            self.reachability.heard(monotonic())
         self.acquaintances.heard(source)
         self.greet(public_key, source)

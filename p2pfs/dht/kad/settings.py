@@ -23,7 +23,8 @@ class Settings:
     """Whoever one node is, where it keeps what, and whom it asks first.
 
     `clock` is UNIX seconds; `random` makes secrets and message ids, so only simulations replace
-    it, as they do `k`, which all nodes of a network share: at most `MAX_REFERRALS`.
+    it, as they do `k`, which all nodes of a network share: at most `MAX_REFERRALS`.  `server` is
+    whether far nodes may list this one; None: as evidence says.
     """
 
     identity: Identity
@@ -35,3 +36,4 @@ class Settings:
     clock: Callable[[], float] = time.time
     random: random.Random = field(default_factory=random.SystemRandom)
     k: int = K
+    server: bool | None = True

@@ -21,6 +21,9 @@ In every request:
 | `find` | `k` bytes 20: the key looked for |
 | `get` | `k` bytes 20: the records' key |
 | `store` | `u` bytes: the subject, whose hash is the key; `v` bytes: the signed record |
+| `reach` | `d` bytes 16: a nonce that somebody else is to send to the asker's address |
+| `dial` | `d`, and `x` bytes 6 or 18: send `dialed` with it to this address |
+| `dialed` | `d`; needs no token, and gets no answer |
 
 | reply key | type | what |
 |---|---|---|
@@ -138,6 +141,25 @@ class Store(Request, frozen=True, kw_only=True, omit_defaults=True):
     value: _Record = field(name="v")
 
 
+class Reach(Request, frozen=True, kw_only=True, omit_defaults=True):
+    """Asks to have somebody else send a nonce to where this request comes from."""
+
+    dial_nonce: _Nonce = field(name="d")
+
+
+class Dial(Request, frozen=True, kw_only=True, omit_defaults=True):
+    """Asks to send a nonce to an address that has asked for it."""
+
+    dial_nonce: _Nonce = field(name="d")
+    target: _Address = field(name="x")
+
+
+class Dialed(Request, frozen=True, kw_only=True, omit_defaults=True):
+    """The nonce, from where its receiver may never have sent to."""
+
+    dial_nonce: _Nonce = field(name="d")
+
+
 class Proof(msgspec.Struct, frozen=True, array_like=True):
     """That a key is at an address; what the signature covers is in this module's docstring."""
 
@@ -169,7 +191,15 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.token is not None and self == Reply(token=self.token)
 
 
-_NAMES: dict[type[Request], str] = {Ping: "ping", Find: "find", Get: "get", Store: "store"}
+_NAMES: dict[type[Request], str] = {
+    Ping: "ping",
+    Find: "find",
+    Get: "get",
+    Store: "store",
+    Reach: "reach",
+    Dial: "dial",
+    Dialed: "dialed",
+}
 _REQUEST_DECODERS = {name: msgspec.msgpack.Decoder(kind) for kind, name in _NAMES.items()}
 _CALL_DECODER = msgspec.msgpack.Decoder(
     tuple[str, Annotated[tuple[msgspec.Raw, ...], Meta(min_length=1, max_length=8)]]

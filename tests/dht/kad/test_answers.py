@@ -15,9 +15,12 @@ from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
 from p2pfs.dht.kad.wire import (
     MAX_MESSAGE_BYTES,
+    Dial,
+    Dialed,
     Find,
     Get,
     Ping,
+    Reach,
     Reply,
     Request,
     Store,
@@ -45,6 +48,7 @@ class Node:
         self.tokens = Tokens(b"secret")
         self.table = Table(self.own_id, lambda _: True)
         self.records = MemoryRecordStore()
+        self.dialbacks: list[tuple[object, ...]] = []
         self.greeted: list[tuple[bytes | None, Endpoint]] = []
         desk = StoreDesk(
             self.own_id, NETWORK, neighbourhood, self.records, Spread(), RateLimit(1, 2), _clock
@@ -62,7 +66,17 @@ class Node:
             greet=lambda key, source: self.greeted.append((key, source)),
             clock=_clock,
             monotonic=_clock,
+            dialbacks=self,  # type: ignore[arg-type]  # what it hears of them is noted
         )
+
+    def reach(self, nonce: bytes, asker: Endpoint) -> None:
+        self.dialbacks.append(("reach", nonce, asker))
+
+    def dial(self, nonce: bytes, packed: bytes, teller: Endpoint) -> None:
+        self.dialbacks.append(("dial", nonce, packed, teller))
+
+    def dialed(self, nonce: bytes, source: Endpoint) -> None:
+        self.dialbacks.append(("dialed", nonce, source))
 
     def ask(
         self, make: Callable[[bytes], Request], source: Endpoint = HERE, length: int = 100
@@ -195,3 +209,20 @@ def test_records_come_whole_and_the_rest_is_counted() -> None:
     found = node.ask(lambda token: Find(key=subject.key, token=token))
     assert found is not None
     assert found.count == 30
+
+
+def test_a_dialback_is_brought_about_only_for_who_has_a_token() -> None:
+    node, nonce, packed = Node(), b"n" * 16, pack_address(Endpoint("9.9.9.9", 7117))
+    reply = node.answers.answer(Reach(dial_nonce=nonce), GLOBAL, 100)
+    assert reply is not None
+    assert reply.is_challenge
+    assert node.dialbacks == []
+    assert node.ask(lambda token: Reach(token=token, dial_nonce=nonce), GLOBAL) == Reply()
+    node.ask(lambda token: Dial(token=token, dial_nonce=nonce, target=packed), GLOBAL)
+    assert node.dialbacks == [("reach", nonce, GLOBAL), ("dial", nonce, packed, GLOBAL)]
+
+
+def test_a_dialled_nonce_is_taken_and_never_answered() -> None:
+    node = Node()
+    assert node.answers.answer(Dialed(dial_nonce=b"n" * 16), GLOBAL, 100) is None
+    assert node.dialbacks == [("dialed", b"n" * 16, GLOBAL)]

@@ -1,0 +1,71 @@
+"""Whether strangers reach this node: it is a client, whom nobody lists, until evidence says so.
+
+A client behind a router that lets nobody in would be a dead contact in everybody's table.  What
+counts is a datagram from an address that was never sent to: an unsolicited request, or the nonce
+that a peer was asked to have somebody else send (a dial-back).  No I/O; times are monotonic.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.kad.wire import NONCE_BYTES
+
+if TYPE_CHECKING:
+    from random import Random
+
+# PROTOCOLS §3: rechecked every 30 min; a check takes some seconds, and may fail once.
+RECHECK_SECONDS = 1_800.0
+_EVIDENCE_SECONDS = 2 * RECHECK_SECONDS
+# Two hops with their time-outs; later than that it is somebody else's.
+_NONCE_SECONDS = 10.0
+_MOST_NONCES = 16
+
+
+class Reachability:
+    """Evidence, and what follows from it; `forced` is the user's own word, None for none."""
+
+    def __init__(self, forced: bool | None, random: Random) -> None:
+        self._forced = forced
+        self._random = random
+        self._nonces: OrderedDict[bytes, float] = OrderedDict()
+        self._heard_until = float("-inf")
+        self._https_until = float("-inf")
+
+    @property
+    def is_forced(self) -> bool:
+        """Whether evidence changes nothing."""
+        return self._forced is not None
+
+    def is_server(self, now: float, *, near: bool = False) -> bool:
+        """Whether others should list this node, and store with it; neighbours always reach it."""
+        if self._forced is not None:
+            return self._forced
+        return near or now < min(self._heard_until, self._https_until)
+
+    def is_heard(self, now: float) -> bool:
+        """Whether datagrams of strangers get through."""
+        return now < self._heard_until
+
+    def expect(self, now: float) -> bytes:
+        """A nonce that somebody is to send here, from where nobody was sent to."""
+        nonce = self._random.randbytes(NONCE_BYTES)
+        self._nonces[nonce] = now
+        if len(self._nonces) > _MOST_NONCES:
+            self._nonces.popitem(last=False)
+        return nonce
+
+    def dialed(self, nonce: bytes, now: float) -> None:
+        """A nonce came from an address that was never sent to."""
+        asked = self._nonces.pop(nonce, float("-inf"))
+        if now - asked < _NONCE_SECONDS:
+            self.heard(now)
+
+    def heard(self, now: float) -> None:
+        """A datagram of a stranger got through."""
+        self._heard_until = now + _EVIDENCE_SECONDS
+
+    def reached_by_https(self, now: float) -> None:
+        """A peer has just reached the HTTPS port."""
+        self._https_until = now + _EVIDENCE_SECONDS
