@@ -26,6 +26,7 @@ from p2pfs.control.owned import share_places, tag_endpoints
 from p2pfs.control.running import running_endpoints
 from p2pfs.dht.delegated import open_delegated
 from p2pfs.dht.kad.overlay import open_overlay
+from p2pfs.dht.lan import discover
 from p2pfs.dht.overlay import Joined
 from p2pfs.dht.sqlitestore import open_record_store
 from p2pfs.errors import UsageError
@@ -49,7 +50,7 @@ from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
 from p2pfs.peers.gateway import build_gateway
 from p2pfs.peers.pacing import Link
-from p2pfs.peers.reach import listen, neighbourhood, resolve
+from p2pfs.peers.reach import find_named, lan_ips, listen, neighbourhood, split_peers
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.peers.streams.tls import server_context
 from p2pfs.settings import DEFAULT_LISTEN, Settings
@@ -68,20 +69,15 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from p2pfs.addresses import Endpoint, Neighbourhood
+    from p2pfs.addresses import Neighbourhood
     from p2pfs.content.cid import Cid
-    from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.fs.operations import Operations
     from p2pfs.identity import Identity
     from p2pfs.peers.reach import Listening
 
 _log = logging.getLogger(__name__)
 
-# Joining waits for the names of the user's peers only so long.
-_RESOLVE_SECONDS = 2
 _FORCED_SERVER = {"auto": None, "yes": True, "no": False}
-# A name that is not known now may be when the network is up, or after a slip was mended.
-_RESOLVE_AGAIN_SECONDS = 30
 
 
 def run_node(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
@@ -224,11 +220,7 @@ async def _join(
         )
         parts.own.public_key = identity.public_key
         told.own_files.load()
-    found: dict[str, list[Endpoint]] = {name: [] for name in settings.peers}
-    with trio.move_on_after(_RESOLVE_SECONDS):
-        for name in settings.peers:
-            found[name] = await resolve(name)
-    unknown = [name for name, addresses in found.items() if not addresses]
+    addresses, names = split_peers(settings.peers)
     with open_record_store(settings.places.overlay) as records:
         async with (
             open_overlay(
@@ -240,7 +232,7 @@ async def _join(
                 store=records,
                 fetch_page=parts.client.fetch_page,
                 post_records=parts.client.post_records,
-                peers=[address for addresses in found.values() for address in addresses],
+                peers=addresses,
                 server=_FORCED_SERVER[settings.server],
             ) as kad,
             open_nursery() as nursery,
@@ -252,21 +244,14 @@ async def _join(
             announcing = Announcing(kad, parts.shares, metas, identity, network, kad.own_addresses)
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
             tls = server_context(identity)
-            nursery.start_soon(_find_named, kad, unknown)
+            for name in names:
+                nursery.start_soon(find_named, name, kad.add_peer)
+            if settings.lan_discovery:
+                ips, port = lan_ips(parts.listening), parts.listening.port
+                nursery.start_soon(discover, network, port, ips, near, kad.look_at)
             nursery.start_soon(kad.watch_reach, client.ask_dialback)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
             nursery.start_soon(announcing.run)
-
-
-async def _find_named(kad: KadOverlay, unknown: list[str]) -> None:
-    """Look again for the peers whose names were not known at the start."""
-    while unknown:
-        _log.warning("cannot find the peers %s; trying again", ", ".join(unknown))
-        await trio.sleep(_RESOLVE_AGAIN_SECONDS)
-        for name in list(unknown):
-            for address in await resolve(name):
-                await kad.add_peer(address)
-                unknown = [other for other in unknown if other != name]
 
 
 @dataclass

@@ -83,6 +83,7 @@ class Settings:
     peers: tuple[str, ...] = ()
     delegated: tuple[str, ...] = ()
     """URLs of routers."""
+    lan_discovery: bool = True
     network: str = DEFAULT_NAME
     puzzle_bits: int | None = None
     lan: tuple[IPv4Network | IPv6Network, ...] = ()
@@ -138,6 +139,8 @@ class Chosen:
             return list(map(str, value))
         if value is None:
             return None
+        if isinstance(value, bool):
+            return str(value).lower()
         return size_text(value) if name in _SIZES else str(value)
 
 

@@ -52,6 +52,13 @@ SETTINGS: dict[str, Setting] = {
         "none",
         '["http://127.0.0.1:8080", "https://delegated-ipfs.dev"]',
     ),
+    "lan_discovery": Setting(
+        settingvalues.switch,
+        "true|false",
+        "Whether to find nodes of the same network on the local network, and be found by them.",
+        "true",
+        "false",
+    ),
     "network": Setting(
         settingvalues.network_name,
         "NAME",

@@ -30,6 +30,7 @@ _MAX_NETWORK_NAME = 255
 # An Ed25519 key's; whether it is one is found out when it is used.
 _PEER_ID = re.compile(r"12D3Koo[1-9A-HJ-NP-Za-km-z]{45}")
 _HOST_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9.-]{0,251}[A-Za-z0-9])?")
+_SWITCH = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _MAX_LABEL = 63  # RFC 1035, section 2.3.4
 _MOST_MAX_ENTRIES = 100_000  # a listing is in memory, at about 3 KB an entry
 # Binary units, as `du`, `df` and `rclone` count; "20G" is 20 GiB.
@@ -151,6 +152,14 @@ def server_mode(value: object) -> ServerMode:
     if word not in get_args(ServerMode):
         raise ValueError(f"one of {', '.join(get_args(ServerMode))}, not {value!r}")
     return cast("ServerMode", word)
+
+
+def switch(value: object) -> bool:
+    """On or off."""
+    word = str(value).lower()
+    if word not in _SWITCH:
+        raise ValueError(f"true or false, not {value!r}")
+    return _SWITCH[word]
 
 
 def _is_host(host: str) -> bool:

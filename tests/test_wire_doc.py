@@ -16,6 +16,7 @@ from p2pfs.content.intervals import Intervals
 from p2pfs.dht import recordpages, records
 from p2pfs.dht.kad import budget, server, table, tokens, wire
 from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.dht.lan import tag_of
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import MalformedError
 from p2pfs.identity import Identity
@@ -252,7 +253,9 @@ def kinds(rule: str) -> tuple[int, ...]:
     return tuple(getattr(records.RULES[kind], rule) for kind in order)
 
 
+LAN_INSTANCE = "00112233445566778899aabb"
 MADE_VALUES = {
+    "lan": {"instance": LAN_INSTANCE, "tag in test": tag_of(NETWORK, LAN_INSTANCE).hex()},
     "identity": made_identity(),
     "tags": {f'"{text}"': tags.normal_tag(text) for text in TAGGED},
     "words": {f'"{name}"': " ".join(tags.words(name)) for name in NAMED},

@@ -39,6 +39,7 @@ class NodeOptions:
     listen: Annotated[list[str], _flag("listen", _NETWORK)] = field(default_factory=list)
     peers: Annotated[list[str], _flag("peers", _NETWORK, "--peer")] = field(default_factory=list)
     delegated: Annotated[list[str], _flag("delegated", _NETWORK)] = field(default_factory=list)
+    lan_discovery: Annotated[str | None, _flag("lan_discovery", _NETWORK)] = None
     network: Annotated[str | None, _flag("network", _NETWORK)] = None
     puzzle_bits: Annotated[str | None, _flag("puzzle_bits", _NETWORK)] = None
     lan: Annotated[list[str], _flag("lan", _NETWORK)] = field(default_factory=list)

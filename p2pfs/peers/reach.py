@@ -6,6 +6,7 @@ Dial-back, port mapping and relays will stand here too; nothing here speaks to a
 from __future__ import annotations
 
 import errno
+import logging
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -15,11 +16,18 @@ from typing import TYPE_CHECKING
 import psutil
 import trio
 
-from p2pfs.addresses import Endpoint, Neighbourhood, Scope, canonical_ip, scope
-from p2pfs.errors import UsageError
+from p2pfs.addresses import (
+    Endpoint,
+    Neighbourhood,
+    Scope,
+    canonical_ip,
+    parse_host_port,
+    scope,
+)
+from p2pfs.errors import MalformedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 # The next free port is looked for this far up: more nodes than that do not share a machine.
 _PORTS_TRIED = 100
@@ -29,6 +37,10 @@ _PICKS_TRIED = 20
 _BACKLOG = 128
 # A datagram burst while the loop is busy: about 1,700 datagrams of full size.
 _UDP_BUFFER_BYTES = 2 << 20
+# A name that is not known now may be when the network is up, or after a slip was mended.
+_RESOLVE_AGAIN_SECONDS = 30
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +80,33 @@ def listen(wanted: Iterable[Endpoint], *, next_free: bool) -> Listening:
     ) from last
 
 
-async def resolve(host_port: str) -> list[Endpoint]:
-    """The endpoints of a peer that the user named, by name or literal IP; none while unknown.
+def split_peers(peers: Iterable[str]) -> tuple[list[Endpoint], list[str]]:
+    """Of the peers that the user named, the addresses, and those whose address is to be found."""
+    addresses, names = [], []
+    for peer in peers:
+        try:
+            addresses.append(parse_host_port(peer))
+        except MalformedError:
+            names.append(peer)
+    return addresses, names
+
+
+async def find_named(peer: str, found: Callable[[Endpoint], Awaitable[None]]) -> None:
+    """Tell of a peer's addresses by its name, as soon as that is known.
 
     Asks the machine's resolver, which may ask the network that the user has set it up for.
     """
+    while not (addresses := await _resolve(peer)):
+        _log.warning("cannot find the peer %s; trying again", peer)
+        await trio.sleep(_RESOLVE_AGAIN_SECONDS)
+    for address in addresses:
+        await found(address)
+
+
+async def _resolve(host_port: str) -> list[Endpoint]:
     host, _, port = host_port.rpartition(":")
     try:
-        found = await trio.socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_DGRAM)
+        found = await trio.socket.getaddrinfo(host, int(port), type=socket.SOCK_DGRAM)
     except (OSError, UnicodeError):  # the latter for what cannot be a name in the DNS
         return []
     return list(dict.fromkeys(Endpoint(canonical_ip(str(at[0])), int(port)) for *_, at in found))
@@ -102,6 +133,23 @@ def local_address(listening: Listening) -> Endpoint:
     attached = [ip for ip, _ in _interface_addresses() if ip_address(ip).version in versions]
     best = min(bound or attached, key=lambda ip: (order[scope(ip)], ip), default=listening.ips[0])
     return Endpoint(best, listening.port)
+
+
+def lan_ips(listening: Listening) -> list[str]:
+    """The private IPv4 addresses at which this node listens, where multicast reaches others."""
+    wildcard = "0.0.0.0" in listening.ips  # noqa: S104 compared, not bound
+    return [
+        ip
+        for name, entries in psutil.net_if_addrs().items()
+        if _carries_multicast(name)
+        for ip in (entry.address for entry in entries if entry.family == socket.AF_INET)
+        if (wildcard or ip in listening.ips) and scope(ip) is Scope.PRIVATE
+    ]
+
+
+def _carries_multicast(interface: str) -> bool:
+    state = psutil.net_if_stats().get(interface)
+    return state is not None and state.isup and "multicast" in state.flags.split(",")
 
 
 def _candidates(port: int, *, next_free: bool) -> Iterator[int]:

@@ -39,6 +39,7 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
         (["[::]:7117", "0.0.0.0:7117"], "default"),
         (["example.org:7117"], "the environment"),
         ([], "default"),
+        ("true", "default"),
         ("a", file),
         (None, "default"),
         ([], "default"),

@@ -46,6 +46,9 @@ _STALE_SECONDS = 3_600.0
 _SAVE_SECONDS = 60.0
 _EXPIRE_SECONDS = 600.0
 _MOST_SAVED = 200
+# What a LAN's nodes announce is looked at so often, a second apart: a datagram may be lost.
+_FOUND_TRIES = 3
+_MOST_FOUND = 64
 
 
 class Membership:
@@ -55,6 +58,7 @@ class Membership:
         self._server = server
         self._peers = tuple(peers)
         self._saved = tuple(saved_addresses(saved))
+        self._found: dict[Endpoint, int] = {}  # how often each is still to be tried
         self._knocked: dict[Endpoint, float] = {}
         self._busy: dict[Endpoint, asyncio.Task[None]] = {}
         self._greetings = RateLimit(_GREETINGS_A_SECOND, _GREETINGS_AT_ONCE)
@@ -69,6 +73,13 @@ class Membership:
         """Knock at an address, as if it had been named at the start."""
         self._peers = (*self._peers, address)
         self._server.named_ips.add(address.ip)
+        self._look_around()
+
+    def look_at(self, address: Endpoint) -> None:
+        """Knock at an address that somebody on the LAN announces, a few times."""
+        if len(self._found) < _MOST_FOUND and not self._server.table.answers(address):
+            self._found[address] = _FOUND_TRIES
+            self._look_around()
 
     async def run(self) -> None:
         """Until cancelled; leaves no task behind, and saves the contacts."""
@@ -127,19 +138,26 @@ class Membership:
         for address in self._due(now):
             self._knocked[address] = now
             self._start(address)
+            self._tried(address)
         for contact in self._server.table.suspects(now):
             self._start(contact.endpoint)
 
     def _due(self, now: float) -> list[Endpoint]:
         """The user's peers while they do not answer, all known ones while nobody does."""
         table = self._server.table
-        wanted = self._peers if table.answering() else self._peers + self._saved
+        wanted = (*self._peers, *self._found, *(() if table.answering() else self._saved))
         return [
             address
             for address in dict.fromkeys(wanted)
             if not table.answers(address)
             and now - self._knocked.get(address, -1e9) >= self._pause(address)
         ]
+
+    def _tried(self, address: Endpoint) -> None:
+        if address in self._found:
+            self._found[address] -= 1
+            if not self._found[address]:
+                del self._found[address], self._knocked[address]
 
     def _pause(self, address: Endpoint) -> float:
         near = self._server.settings.neighbourhood.is_near(address.ip)

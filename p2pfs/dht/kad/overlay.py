@@ -173,6 +173,14 @@ class KadOverlay:
             pause = _CLIENT_RECHECK_SECONDS if self.contacts() else _ALONE_RECHECK_SECONDS
             await trio.sleep(RECHECK_SECONDS if self.is_server else pause)
 
+    async def look_at(self, address: Endpoint) -> None:
+        """Knock at an address where another node may be, as LAN discovery finds them."""
+
+        async def look() -> None:
+            self._membership.look_at(address)
+
+        await self._island.run(look)
+
     def contacts(self) -> tuple[ContactSnapshot, ...]:
         """The contacts as they are now; never waits."""
         return self._server.contacts_snapshot

@@ -9,7 +9,7 @@ from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.membership import random_id, saved_addresses
 from p2pfs.dht.memorystore import MemoryRecordStore
-from tests.dht.kad.nodes import open_node, wait_until
+from tests.dht.kad.nodes import LOOPBACK, free_port, open_node, wait_until
 
 
 @given(st.binary(min_size=20, max_size=20), st.integers(0, 159))
@@ -31,3 +31,21 @@ async def test_contacts_are_kept_for_the_next_run() -> None:
         assert list(saved_addresses(store.contacts())) == [address]
         async with open_node(store=store) as (overlay, _):
             await wait_until(lambda: len(overlay.contacts()) == 1)
+
+
+async def test_what_the_lan_announces_is_joined() -> None:
+    async with open_node() as (_, address), open_node() as (overlay, _):
+        await overlay.wait_settled()
+        await overlay.look_at(address)
+        await wait_until(lambda: len(overlay.contacts()) == 1)
+
+
+async def test_what_the_lan_announces_for_nothing_is_forgotten_after_a_few_knocks() -> None:
+    async with open_node() as (overlay, _):
+        await overlay.wait_settled()
+        membership = overlay._membership
+        for _ in range(100):
+            await overlay.look_at(Endpoint(LOOPBACK, free_port()))
+        assert len(membership._found) <= 64
+        await wait_until(lambda: not membership._found and not membership._busy, 10)
+        assert not membership._knocked

@@ -1,0 +1,97 @@
+"""Nodes of one LAN find each other, strangers are not listened to; over multicast on loopback."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import threading
+
+import pytest
+import trio
+from zeroconf import ServiceInfo
+
+from p2pfs.addresses import Endpoint, Neighbourhood
+from p2pfs.dht import lan
+from p2pfs.dht.lan import SERVICE, discover, tag_of
+from p2pfs.network import public_network
+from tests.samples import NETWORK
+
+OTHER = public_network("another")
+LOOPBACK = ("127.0.0.1",)
+NEAR = Neighbourhood()
+
+
+async def nobody(address: Endpoint) -> None:
+    raise AssertionError(f"found {address}")
+
+
+async def test_nodes_of_one_network_find_each_other_and_no_others() -> None:
+    found: dict[int, Endpoint] = {}
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+
+            def start(number: int) -> None:
+                async def tell(address: Endpoint) -> None:
+                    found[number] = address
+                    if len(found) == 2:
+                        nursery.cancel_scope.cancel()
+
+                nursery.start_soon(discover, NETWORK, 7000 + number, LOOPBACK, NEAR, tell)
+
+            nursery.start_soon(discover, OTHER, 7003, LOOPBACK, NEAR, nobody)
+            start(1)
+            await trio.sleep(0.2)  # whoever comes later asks, or is heard
+            start(2)
+    assert found == {1: Endpoint("127.0.0.1", 7002), 2: Endpoint("127.0.0.1", 7001)}
+    assert not [each.name for each in threading.enumerate() if "eroconf" in each.name]
+
+
+async def test_it_ends_while_it_begins() -> None:
+    with trio.fail_after(5), trio.move_on_after(0.05):
+        await discover(NETWORK, 7001, LOOPBACK, NEAR, nobody)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_without_multicast_a_node_says_so_once_and_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO, "p2pfs")
+    await discover(NETWORK, 7001, (), NEAR, nobody)
+    assert len(caplog.records) == 1
+    await discover(NETWORK, 7001, ("10.254.254.254",), NEAR, nobody)  # not this machine's
+    assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 1
+    caplog.clear()
+    await trio.to_thread.run_sync(gc.collect)  # the library forgets to close a socket
+
+
+def test_a_tag_tells_nothing_to_those_who_do_not_know_the_network() -> None:
+    assert tag_of(NETWORK, "aa").hex() == "2795fce2ad45aed8bf9cd4c57ef992b0"
+    assert len({tag_of(NETWORK, "aa"), tag_of(NETWORK, "ab"), tag_of(OTHER, "aa")}) == 3
+
+
+def service(*ips: bytes, port: int = 7117, tag: bytes | None = None) -> ServiceInfo:
+    properties = {} if tag is None else {b"t": tag}
+    return ServiceInfo(
+        SERVICE, f"aa.{SERVICE}", addresses=list(ips), port=port, properties=properties
+    )
+
+
+def test_addresses_beyond_the_lan_and_ports_of_services_are_left_out() -> None:
+    here = bytes((127, 0, 0, 1))
+    far, documentation = bytes((11, 0, 0, 1)), bytes((192, 0, 2, 1))
+    assert list(lan._addresses(service(far, documentation, here), NEAR)) == [
+        Endpoint("127.0.0.1", 7117)
+    ]
+    assert list(lan._addresses(service(here, port=53), NEAR)) == []
+    assert list(lan._addresses(service(here, port=0), NEAR)) == []
+    many = [bytes((127, 0, 0, number)) for number in range(1, 99)]
+    assert len(list(lan._addresses(service(*many), NEAR))) == 4
+
+
+def test_another_network_is_not_kin_whatever_it_shows() -> None:
+    own = lan._Announced(NETWORK, "own", 7117, LOOPBACK)
+    name = f"aa.{SERVICE}"
+    assert own.is_kin(name, service(tag=tag_of(NETWORK, "aa")).properties)
+    for tag in (None, b"", b"\xff" * 16, tag_of(OTHER, "aa"), tag_of(NETWORK, "ab")):
+        assert not own.is_kin(name, service(tag=tag).properties)
+    assert not own.is_kin(name, {b"t": None})
