@@ -249,7 +249,8 @@ async def _join(
             if settings.lan_discovery:
                 ips, port = lan_ips(parts.listening), parts.listening.port
                 nursery.start_soon(discover, network, port, ips, near, kad.look_at)
-            nursery.start_soon(kad.watch_reach, client.ask_dialback)
+            nursery.start_soon(kad.tending.watch_reach, client.ask_dialback)
+            nursery.start_soon(kad.tending.repair, client.fetch_names, client.fetch_named)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
             nursery.start_soon(announcing.run)
 

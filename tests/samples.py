@@ -5,7 +5,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import raw_cid
 from p2pfs.content.metainfo import Description, MetaInfo, create_meta
-from p2pfs.dht.records import ProviderRecord, create_provider_record
+from p2pfs.dht.records import (
+    ProviderRecord,
+    Record,
+    create_provider_record,
+    record_of,
+    subjects_of,
+)
 from p2pfs.network import public_network
 
 NOW = 1_800_000_000
@@ -46,3 +52,8 @@ def multihash(number: int) -> bytes:
 
 def provider(number: int = 0, signer: int = 0, expires: int = NOW + DAY) -> ProviderRecord:
     return create_provider_record([multihash(number)], [HERE], expires, key(signer), NETWORK)
+
+
+def verified_tags(made: MetaInfo) -> list[Record]:
+    """A meta-info under everything that it is stored under."""
+    return [record_of(subject, made) for subject in subjects_of(made)]

@@ -63,6 +63,8 @@ SUBJECTS = {
     "word": records.tag_subject("word:notes"),
 }
 
+RECORD = records.record_of(SUBJECTS["provider"], PROVIDER)
+NAME = RECORD.subject.key + RECORD.digest
 FOLDER = directory.build_directory([("hello", RAW, len(CONTENT))])
 HELD = Intervals([(0, 262_144), (786_432, 1_000_000)])
 
@@ -120,6 +122,8 @@ MADE_HEX = {
     "have": HELD.encode(),
     "page": recordpages.encode_page([PROVIDER.encoded], PROVIDER.publisher),
     "batch": recordpages.encode_batches([(SUBJECTS["provider"], PROVIDER.encoded)])[0],
+    "names": recordpages.encode_names([NAME], None),
+    "named": recordpages.encode_named([(RECORD, "127.0.0.0")]),
     **{name: wire.encode_request(MESSAGE_ID, each) for name, each in REQUESTS.items()},
     **{name: wire.encode_reply(MESSAGE_ID, each) for name, each in REPLIES.items()},
 }
@@ -354,6 +358,12 @@ def test_the_code_reads_the_page_and_the_batch_of_the_page() -> None:
     assert recordpages.parse_page(HEX["page"]).values == (PROVIDER.encoded,)
     batch = recordpages.parse_batch(HEX["batch"])
     assert batch == [(SUBJECTS["provider"], PROVIDER.encoded)]
+
+
+def test_the_code_reads_the_names_and_their_records_of_the_page() -> None:
+    assert recordpages.parse_names(HEX["names"]).values == (NAME,)
+    found = recordpages.parse_named(HEX["named"])
+    assert found == [(SUBJECTS["provider"], PROVIDER.encoded, "127.0.0.0")]
 
 
 def test_the_code_reads_the_intervals_of_the_page() -> None:

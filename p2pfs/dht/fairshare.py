@@ -32,6 +32,12 @@ def origin_of(publisher: bytes, source_ip: str) -> Origin:
     return packed[:wide], packed[:narrow], packed[:narrow] + b"/" + publisher
 
 
+def network_ip(origin: Origin) -> str:
+    """The first address of the /24 or /48 that a record came from: its groups, without its host."""
+    narrow = origin[1]
+    return str(ip_address(narrow.ljust(4 if len(narrow) == _PREFIX_BYTES[4][1] else 16, b"\0")))
+
+
 class Crowd(Protocol):
     """How many records each group has of some room that is full."""
 

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from p2pfs.content.metainfo import has_expired
-from p2pfs.dht.fairshare import Members, loser, origin_of
+from p2pfs.dht.fairshare import Members, loser, network_ip, origin_of
+from p2pfs.dht.records import KEY_BYTES
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
+    MAX_NAMES,
+    NamePage,
     RecordPage,
     Room,
     Stored,
     Usage,
+    first_names,
     first_page,
     latest_contacts,
     limit_of,
@@ -87,6 +92,30 @@ class MemoryRecordStore:
 
     def count(self, key: bytes, now: int) -> int:
         return len(self.rows(key, now))
+
+    def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
+        with self._lock:
+            keys = sorted(
+                key for key in self._keys if max(first, cursor[:KEY_BYTES]) <= key <= last
+            )
+            places = (
+                (key, record.slot, record.digest)
+                for key in keys
+                for record in self._alive(key, now)
+                if key + record.slot > cursor
+            )
+            return first_names(list(islice(places, MAX_NAMES + 1)))
+
+    def named(self, names: Sequence[bytes], now: int) -> list[tuple[Record, str]]:
+        wanted = set(names)
+        with self._lock:
+            return [
+                (row.record, network_ip(row.origin))
+                for key in {name[:KEY_BYTES] for name in names} & self._keys.keys()
+                for row in self._keys[key].rows.values()
+                if key + row.record.digest in wanted
+                if not has_expired(row.record.expires, now)
+            ]
 
     def expire(self, now: int) -> int:
         with self._lock:

@@ -1,4 +1,4 @@
-"""Records in bulk over HTTPS: pages that are answered, batches that are stored.  Pure.
+"""Records in bulk over HTTPS: pages that are answered, batches that are stored, names.  Pure.
 
 Each is a canonical DAG-CBOR map whose unknown keys are ignored.  Values come out as they came in:
 whoever reads a page hands every one to `records.verified`.
@@ -7,18 +7,21 @@ whoever reads a page hands every one to `records.verified`.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
+from p2pfs.addresses import canonical_ip
 from p2pfs.content import dag_cbor
 from p2pfs.content.metainfo import MAX_META_BYTES
 from p2pfs.content.signedmap import list_field
-from p2pfs.dht.records import Subject, subject_of
+from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, Subject, subject_of
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from p2pfs.content.dag_cbor import Value
+    from p2pfs.dht.records import Record
 
 # 256 KiB: what one POST may bring, and a page holds at most.
 MAX_BODY_BYTES = 256 * 1024
@@ -30,8 +33,12 @@ MAX_BATCH_VALUES = 256
 _MAX_BATCH_ROWS = 1_024
 # A meta-info has one subject for each of 16 tags and 8 words, and its root.
 MAX_SUBJECTS_PER_VALUE = 32
-# Opaque to whom it is given; a place in the order of the slots (64 + 2 bytes).
-MAX_CURSOR_BYTES = 80
+# Opaque to whom it is given; a key (20 bytes), and a place in the order of its slots (64 + 2).
+MAX_CURSOR_BYTES = 96
+# The key of a record and the digest of its value.
+NAME_BYTES = KEY_BYTES + DIGEST_BYTES
+# As many records as a page is sure to hold.
+MAX_NAMED = 192
 # No signed map is below 64 bytes, so a page cannot hold more of them.
 _MAX_PAGE_VALUES = 4_096
 _MAX_VALUE_BYTES = MAX_META_BYTES
@@ -39,7 +46,7 @@ _MAX_VALUE_BYTES = MAX_META_BYTES
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Unverified values under the key that was asked for, and where the next page begins."""
+    """Unverified values, or names, that were asked for, and where the next page begins."""
 
     values: tuple[bytes, ...]
     next: bytes | None
@@ -57,12 +64,7 @@ def parse_page(raw: bytes) -> Page:
     """A page of a peer; raises MalformedError."""
     fields = _map(raw)
     values = tuple(_value(item) for item in list_field(fields, "values", _MAX_PAGE_VALUES))
-    cursor = fields.get("next")
-    if cursor is None:
-        return Page(values, None)
-    if not isinstance(cursor, bytes) or not 0 < len(cursor) <= MAX_CURSOR_BYTES:
-        raise MalformedError("not a cursor")
-    return Page(values, cursor)
+    return Page(values, _cursor(fields))
 
 
 def encode_batches(records: Iterable[tuple[Subject, bytes]]) -> list[bytes]:
@@ -105,9 +107,58 @@ def parse_batch(raw: bytes) -> list[tuple[Subject, bytes]]:
     return found
 
 
+def encode_names(names: Iterable[bytes], next_cursor: bytes | None) -> bytes:
+    """`{"names": key | digest | key | digest…}`, and `"next"` unless it is the last."""
+    fields: dict[str, Value] = {"names": b"".join(names)}
+    if next_cursor is not None:
+        fields["next"] = next_cursor
+    return dag_cbor.encode(fields)
+
+
+def parse_names(raw: bytes) -> Page:
+    """The names (28 bytes each) that a peer says it has; raises MalformedError."""
+    fields = _map(raw)
+    return Page(split_names(fields.get("names")), _cursor(fields))
+
+
+def split_names(joined: object) -> tuple[bytes, ...]:
+    """Names one after another; raises MalformedError."""
+    if not isinstance(joined, bytes) or len(joined) % NAME_BYTES:
+        raise MalformedError(f"names are {NAME_BYTES} bytes each")
+    return tuple(joined[at : at + NAME_BYTES] for at in range(0, len(joined), NAME_BYTES))
+
+
+def encode_named(records: Iterable[tuple[Record, str]]) -> bytes:
+    """`{"records": [[value, subject, network], …]}`, as many as a page holds."""
+    entries: list[Value] = []
+    length = _FRAME_BYTES
+    for record, network_ip in records:
+        subject: Value = [record.subject.kind, *record.subject.parts]
+        entry: Value = [record.value, subject, ip_address(network_ip).packed]
+        length += len(dag_cbor.encode(entry))
+        if length > MAX_BODY_BYTES:
+            break
+        entries.append(entry)
+    return dag_cbor.encode({"records": entries})
+
+
+def parse_named(raw: bytes) -> list[tuple[Subject, bytes, str]]:
+    """Subjects, unverified values, and addresses in the networks they came from; MalformedError."""
+    found: list[tuple[Subject, bytes, str]] = []
+    for entry in list_field(_map(raw), "records", _MAX_PAGE_VALUES):
+        if not isinstance(entry, list) or len(entry) != _NAMED_ITEMS:
+            raise MalformedError("a record is its value, its subject and its network")
+        value, subject, packed = entry
+        if not isinstance(packed, bytes):
+            raise MalformedError("a network's address is bytes")
+        found.append((subject_of(subject), _value(value), canonical_ip(packed)))
+    return found
+
+
 # `{"records": [` with the widest head that a list of this many has.
 _FRAME_BYTES = 16
 _ENTRY_ITEMS = 2
+_NAMED_ITEMS = 3
 
 
 def _entries(value: bytes, about: list[Subject]) -> Iterable[tuple[list[Value], int]]:
@@ -123,6 +174,15 @@ def _map(raw: bytes) -> dict[str, Value]:
     if not isinstance(fields, dict):
         raise MalformedError("not a map")
     return fields
+
+
+def _cursor(fields: Mapping[str, Value]) -> bytes | None:
+    cursor = fields.get("next")
+    if cursor is not None and not (
+        isinstance(cursor, bytes) and 0 < len(cursor) <= MAX_CURSOR_BYTES
+    ):
+        raise MalformedError("not a cursor")
+    return cursor
 
 
 def _value(item: object) -> bytes:

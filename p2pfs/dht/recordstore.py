@@ -16,6 +16,8 @@ from p2pfs.errors import P2pfsError
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+# 224 KiB of a page of 256.
+MAX_NAMES = 8_192
 # Many times what the routing table holds.
 MAX_CONTACTS = 1_000
 
@@ -66,6 +68,17 @@ class RecordPage:
     next: bytes | None
 
 
+@dataclass(frozen=True, slots=True)
+class NamePage:
+    """Names of records in the order of their keys, and where the next ones begin.
+
+    A name is 28 bytes: the key, and the digest of the value.
+    """
+
+    names: tuple[bytes, ...]
+    next: bytes | None
+
+
 class RecordStoreError(P2pfsError):
     """The disk under the record store fails."""
 
@@ -95,6 +108,12 @@ class RecordStore(Protocol):
     def count(self, key: bytes, now: int) -> int:
         """How many records there are under a key."""
 
+    def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
+        """What there is under the keys from `first` to `last`, after a cursor (b"" at first)."""
+
+    def named(self, names: Sequence[bytes], now: int) -> list[tuple[Record, str]]:
+        """Those of these that are here, each with the first address of the network it came from."""
+
     def expire(self, now: int) -> int:
         """Forget what has expired; how many records that was."""
 
@@ -118,6 +137,13 @@ def first_page(records: Iterable[Record], max_bytes: int) -> RecordPage:
             return RecordPage(tuple(taken), taken[-1].slot)
         taken.append(record)
     return RecordPage(tuple(taken), None)
+
+
+def first_names(places: Sequence[tuple[bytes, bytes, bytes]]) -> NamePage:
+    """As many of these in order (key, slot, digest) as a page may hold."""
+    taken = places[:MAX_NAMES]
+    more = taken[-1][0] + taken[-1][1] if len(places) > MAX_NAMES else None
+    return NamePage(tuple(key + digest for key, _slot, digest in taken), more)
 
 
 def latest_contacts(contacts: Iterable[tuple[bytes, int]]) -> list[tuple[bytes, int]]:

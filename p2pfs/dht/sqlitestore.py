@@ -12,15 +12,18 @@ from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
 from p2pfs.content.metainfo import SKEW_SECONDS
-from p2pfs.dht.fairshare import loser, origin_of
+from p2pfs.dht.fairshare import loser, network_ip, origin_of
 from p2pfs.dht.recordfile import RecordFile
-from p2pfs.dht.records import Record, parse_subject
+from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, Record, parse_subject
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
+    MAX_NAMES,
+    NamePage,
     RecordPage,
     RecordStoreError,
     Stored,
     Usage,
+    first_names,
     first_page,
     latest_contacts,
     limit_of,
@@ -95,6 +98,38 @@ class SqliteRecordStore:
 
     def count(self, key: bytes, now: int) -> int:
         return self._file.read(lambda database: _count(database, key, now))
+
+    def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
+        sql = (
+            "SELECT key, slot, substr(digest, 1, ?) FROM records"
+            " JOIN bodies ON bodies.id = records.body"
+            " WHERE key BETWEEN ? AND ? AND (key, slot) > (?, ?) AND expires > ?"
+            " ORDER BY key, slot LIMIT ?"
+        )
+        after = cursor[:KEY_BYTES], cursor[KEY_BYTES:]
+        span = max(first, after[0]), last
+        values = (DIGEST_BYTES, *span, *after, _since(now), MAX_NAMES + 1)
+        return self._file.read(
+            lambda database: first_names(database.execute(sql, values).fetchall())
+        )
+
+    def named(self, names: Sequence[bytes], now: int) -> list[tuple[Record, str]]:
+        sql = (
+            "SELECT records.wide, records.narrow, records.who, slot, publisher, expires, rank,"
+            " bodies.body, contents, subject FROM records JOIN bodies ON bodies.id = records.body"
+            " WHERE key = ? AND substr(digest, 1, ?) = ? AND expires > ?"
+        )
+
+        def read(database: sqlite3.Connection) -> list[tuple[Record, str]]:
+            found: list[tuple[Record, str]] = []
+            for name in names:
+                about = name[:KEY_BYTES], DIGEST_BYTES, name[KEY_BYTES:], _since(now)
+                for wide, narrow, who, *row in database.execute(sql, about):
+                    record = next(_records([tuple(row)]))
+                    found.append((record, network_ip((wide, narrow, who))))
+            return found
+
+        return self._file.read(read)
 
     def expire(self, now: int) -> int:
         sql = (

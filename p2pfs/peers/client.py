@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from p2pfs.addresses import Endpoint
     from p2pfs.content.cid import Cid
+    from p2pfs.dht.kad.repairing import Region
     from p2pfs.peers.exchange import Answer
     from p2pfs.peers.receiving import Sink
 
@@ -164,6 +165,23 @@ class Client:
         target = f"/p2pfs/v1/records?subject={subject.hex()}&cursor={cursor.hex()}"
         provider = Provider(public_key, (endpoint,))
         request = Request("GET", target, _PAGE)
+        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
+            return await answer.read()
+
+    async def fetch_names(
+        self, public_key: bytes, endpoint: Endpoint, region: Region, cursor: bytes
+    ) -> bytes:
+        """A page of the names of the records that a neighbour has in a region; unverified."""
+        about = f"near={region.near.hex()}&bits={region.bits}&cursor={cursor.hex()}"
+        request = Request("GET", f"/p2pfs/v1/names?{about}", _PAGE)
+        provider = Provider(public_key, (endpoint,))
+        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
+            return await answer.read()
+
+    async def fetch_named(self, public_key: bytes, endpoint: Endpoint, names: bytes) -> bytes:
+        """The records of these names that a neighbour has; unverified."""
+        request = Request("POST", "/p2pfs/v1/named", _PAGE, names)
+        provider = Provider(public_key, (endpoint,))
         async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
             return await answer.read()
 

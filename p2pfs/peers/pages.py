@@ -1,4 +1,4 @@
-"""Records in bulk: pages of what is stored here, and batches to store.  `/p2pfs/v1/records`.
+"""Records in bulk: pages of what is stored here, batches to store, and what neighbours repair by.
 
 What they look like is in `dht.recordpages`; whether a record is kept is for the overlay.
 """
@@ -6,19 +6,26 @@ What they look like is in `dht.recordpages`; whether a record is kept is for the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from http import HTTPStatus
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs
 
 import trio
 
+from p2pfs.dht.kad.repairing import KEY_BITS, Region
 from p2pfs.dht.recordpages import (
     MAX_BODY_BYTES,
     MAX_CURSOR_BYTES,
+    MAX_NAMED,
     MAX_PAGE_VALUE_BYTES,
+    NAME_BYTES,
+    encode_named,
+    encode_names,
     encode_page,
+    split_names,
 )
-from p2pfs.dht.records import MAX_SUBJECT_BYTES, parse_subject
+from p2pfs.dht.records import KEY_BYTES, MAX_SUBJECT_BYTES, parse_subject
 from p2pfs.errors import MalformedError
 from p2pfs.peers.answers import Answer, read_body, whole
 from p2pfs.peers.limits import Rate, client_group
@@ -28,10 +35,12 @@ if TYPE_CHECKING:
     from p2pfs.dht.recordstore import RecordStore
     from p2pfs.peers.asked import Asked
 
+T = TypeVar("T")
 Accept = Callable[[bytes, str], Awaitable[int]]
 """Takes a batch of records from an IP, and says how many are kept; raises MalformedError."""
 
 RECORDS_PATH = "/p2pfs/v1/records"
+NAMES_PATH, NAMED_PATH = "/p2pfs/v1/names", "/p2pfs/v1/named"
 # PROTOCOLS section 4.
 _BATCHES_PER_SECOND = 10
 # Reads of the record store at once; they are short, and its disk is one.
@@ -58,38 +67,63 @@ class Pages:
         asked.need_method("GET", "HEAD", "POST")
         return await (self._take(asked) if asked.method == "POST" else self._page(asked.query))
 
+    async def names(self, asked: Asked) -> Answer:
+        """Which records there are under the keys that begin as a node's id does."""
+        asked.need_method("GET")
+        self._count(asked.ip)
+        near = _hexadecimal(asked.query, "near", KEY_BYTES)
+        bits = _field(asked.query, "bits")
+        if len(near) != KEY_BYTES or not bits.isdecimal() or int(bits) > KEY_BITS:
+            raise MalformedError("a region is a node's id, and how many of its bits count")
+        region = Region(near, int(bits))
+        cursor = _hexadecimal(asked.query, "cursor", MAX_CURSOR_BYTES)
+        page = await self._read(self._records.names, region.first, region.last, cursor)
+        encoded = encode_names(page.names, page.next)
+        return whole(HTTPStatus.OK, encoded, "application/octet-stream")
+
+    async def named(self, asked: Asked) -> Answer:
+        """The records of some names."""
+        asked.need_method("POST")
+        self._count(asked.ip)
+        names = split_names(await read_body(asked.receive, MAX_NAMED * NAME_BYTES))
+        found = await self._read(self._records.named, names)
+        return whole(HTTPStatus.OK, encode_named(found), "application/octet-stream")
+
+    async def _read(self, read: Callable[..., T], *about: object) -> T:
+        call = partial(read, *about, int(self._clock()))
+        return await trio.to_thread.run_sync(call, limiter=self._reads)
+
+    def _count(self, ip: str) -> None:
+        if not self._is_near(ip) and not self._batches.take(client_group(ip), trio.current_time()):
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "at most ten batches a second")
+
     async def _page(self, query: bytes) -> Answer:
         subject = parse_subject(_hexadecimal(query, "subject", MAX_SUBJECT_BYTES))
         cursor = _hexadecimal(query, "cursor", MAX_CURSOR_BYTES)
-        page = await trio.to_thread.run_sync(
-            self._records.page,
-            subject.key,
-            cursor,
-            MAX_PAGE_VALUE_BYTES,
-            int(self._clock()),
-            limiter=self._reads,
-        )
+        page = await self._read(self._records.page, subject.key, cursor, MAX_PAGE_VALUE_BYTES)
         encoded = encode_page([record.value for record in page.records], page.next)
         return whole(HTTPStatus.OK, encoded, "application/octet-stream")
 
     async def _take(self, asked: Asked) -> Answer:
-        ip = asked.ip
-        if not self._is_near(ip) and not self._batches.take(client_group(ip), trio.current_time()):
-            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "at most ten batches a second")
+        self._count(asked.ip)
         length = asked.headers.get(b"content-length", b"0")
         if int(length) > MAX_BODY_BYTES:  # h11 and h2 have seen to it that it is a number
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a batch of over 256 KiB")
-        kept = await self._accept(await read_body(asked.receive, MAX_BODY_BYTES), ip)
+        kept = await self._accept(await read_body(asked.receive, MAX_BODY_BYTES), asked.ip)
         return whole(HTTPStatus.OK, str(kept).encode())
 
 
 def _hexadecimal(query: bytes, name: str, max_bytes: int) -> bytes:
     """A field of the query, empty if it is missing; raises MalformedError."""
     try:
-        values = parse_qs(query.decode("ascii"), max_num_fields=4).get(name, [""])
-        raw = bytes.fromhex(values[0])
+        raw = bytes.fromhex(_field(query, name))
     except ValueError as error:
         raise MalformedError(f"{name} is written in hexadecimal") from error
     if len(raw) > max_bytes:
         raise MalformedError(f"{name} is too long")
     return raw
+
+
+def _field(query: bytes, name: str) -> str:
+    """A field of the query, empty if it is missing; raises ValueError."""
+    return parse_qs(query.decode("ascii"), max_num_fields=4).get(name, [""])[0]

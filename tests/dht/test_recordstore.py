@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfs.content.metainfo import withdraw_meta
+from p2pfs.dht import memorystore, recordstore, sqlitestore
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import (
     META,
@@ -433,3 +434,42 @@ def test_a_folder_that_is_not_there_is_an_error(tmp_path: Path) -> None:
         open_record_store(tmp_path / "missing" / "overlay.sqlite"),
     ):
         pass
+
+
+def test_names_are_those_of_a_range_of_keys_in_pages(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recordstore, "MAX_NAMES", 3)
+    monkeypatch.setattr(memorystore, "MAX_NAMES", 3)
+    monkeypatch.setattr(sqlitestore, "MAX_NAMES", 3)
+    records = [in_music(signer=signer) for signer in range(5)]
+    records += [record_of(subject, meta()) for subject in subjects_of(meta())]
+    store.put_all(records, SOURCE, NOW)
+    expected = {record.subject.key + record.digest for record in records}
+    found, cursor = [], b""
+    while cursor is not None:
+        page = store.names(bytes(20), b"\xff" * 20, cursor, NOW)
+        assert len(page.names) <= 3
+        found += page.names
+        cursor = page.next
+    assert found == sorted(found, key=lambda name: name[:20])
+    assert set(found) == expected
+    assert len(found) == len(expected)
+    of_music = store.names(MUSIC.key, MUSIC.key, b"", NOW).names
+    assert {name[:20] for name in of_music} == {MUSIC.key}
+    assert store.names(bytes(20), b"\xff" * 20, b"", NOW + 2 * DAY).names == ()
+
+
+@pytest.mark.parametrize(
+    ("source", "network"),
+    [("8.8.4.7", "8.8.4.0"), ("2001:4860:1:2::7", "2001:4860:1::"), ("127.0.0.9", "127.0.0.0")],
+)
+def test_what_is_named_comes_with_its_network(
+    store: RecordStore, source: str, network: str
+) -> None:
+    record = in_music()
+    store.put(record, source, NOW)
+    name = record.subject.key + record.digest
+    assert store.named([name, bytes(28), name], NOW)[0] == (record, network)
+    assert store.named([name[:20] + bytes(8)], NOW) == []
+    assert store.named([name], NOW + 2 * DAY) == []

@@ -17,16 +17,14 @@ from typing import TYPE_CHECKING, TypeVar
 import trio
 
 from p2pfs.concurrency import all_of
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.collecting import Collection
-from p2pfs.dht.kad.dialbacks import ENOUGH_CONTACTS
 from p2pfs.dht.kad.exchange import accept, gather, place_all
 from p2pfs.dht.kad.island import open_island
 from p2pfs.dht.kad.membership import Membership
-from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
 from p2pfs.dht.kad.sockets import Sockets
+from p2pfs.dht.kad.tending import Tending
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import encode_batches, parse_batch
 from p2pfs.dht.records import (
@@ -61,17 +59,8 @@ if TYPE_CHECKING:
 
     # A batch over HTTPS: public key, address, batch; how many records were kept.
     PostRecords: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[int]]
-    # A peer's public key and HTTPS address, this node's own: whether the peer reached it there.
-    DialBack: TypeAlias = Callable[[bytes, Endpoint, bytes, int], Awaitable[bool]]
 
 _LOG = logging.getLogger(__name__)
-
-# A client may be reachable since its router was changed; each check is a handful of datagrams.
-_CLIENT_RECHECK_SECONDS = 60
-# Nobody to ask yet.
-_ALONE_RECHECK_SECONDS = 5
-# Peers that are asked to dial back by HTTPS, one after another until one got through.
-_DIALBACKS = 3
 
 
 class KadOverlay:
@@ -91,6 +80,7 @@ class KadOverlay:
         self._fetch_page = fetch_page
         self._post_records = post_records
         self._settings = server.settings
+        self.tending = Tending(island, server, membership)
 
     async def announce(self, cid: Cid, expires: int) -> int:
         """See `Overlay`; raises MalformedError for an identity CID, which needs no provider."""
@@ -162,17 +152,6 @@ class KadOverlay:
         """Whether others list this node: strangers reach it, or it has neighbours; never waits."""
         return self._server.is_server_snapshot
 
-    async def watch_reach(self, dial_back: DialBack) -> None:
-        """Find out again and again whether strangers reach this node, until cancelled."""
-        reachability = self._server.reachability
-        while not reachability.is_forced:
-            was_server = self.is_server
-            by_https = await self._is_dialed_back(dial_back)
-            if await self._island.run(partial(self._note_reached, by_https)) and not was_server:
-                _LOG.info("strangers reach this node: it is a server of the overlay now")
-            pause = _CLIENT_RECHECK_SECONDS if self.contacts() else _ALONE_RECHECK_SECONDS
-            await trio.sleep(RECHECK_SECONDS if self.is_server else pause)
-
     async def look_at(self, address: Endpoint) -> None:
         """Knock at an address where another node may be, as LAN discovery finds them."""
 
@@ -196,32 +175,6 @@ class KadOverlay:
     async def wait_settled(self) -> None:
         """Until those named at the start have answered, or have not (a second or two)."""
         await self._island.run(self._membership.wait_settled)
-
-    async def _is_dialed_back(self, dial_back: DialBack) -> bool:
-        await self.wait_settled()
-        is_near = self._settings.neighbourhood.is_near
-        far = [each for each in self.contacts() if each.answers and not is_near(each.endpoint.ip)]
-        chosen = self._settings.random.sample(far, min(_DIALBACKS, len(far)))
-        for each in chosen:
-            try:
-                own_key, own_port = self._server.own_key, self._settings.https_port
-                if await dial_back(each.public_key, each.https, own_key, own_port):
-                    return True
-            except P2pfsError as error:
-                _LOG.debug("%s dials nobody back: %s", each.endpoint, error)
-        return False
-
-    async def _note_reached(self, by_https: bool) -> bool:
-        """On the island: whether this node is a server now."""
-        server = self._server
-        if by_https:
-            server.reachability.reached_by_https(monotonic())
-        if not await server.dialbacks.check() and by_https and len(server.table) < ENOUGH_CONTACTS:
-            server.reachability.heard(monotonic())  # nobody is there who could show more
-        if is_server := server.reachability.is_server(monotonic()):
-            self._membership.introduce()
-        server.renew_snapshots()
-        return is_server
 
     async def _place(self, subjects: Sequence[Subject], make: Callable[[], bytes | None]) -> int:
         async def place() -> list[Placement]:

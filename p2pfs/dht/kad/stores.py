@@ -13,7 +13,13 @@ from typing import TYPE_CHECKING
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
 from p2pfs.dht.kad.wire import Outcome
-from p2pfs.dht.records import ProviderRecord, parse_subject, record_of, verified
+from p2pfs.dht.records import (
+    ProviderRecord,
+    parse_subject,
+    record_of,
+    verified,
+    verified_record,
+)
 from p2pfs.dht.recordstore import Stored
 from p2pfs.errors import MalformedError
 
@@ -32,6 +38,7 @@ _LOOKUPS_REMEMBERED = 64
 # Distances scatter, and views differ: four times the expected one refuses nobody honest.
 _CLOSE_ENOUGH = 4
 
+_HELD = (Outcome.STORED, Outcome.KEPT_NEWER)
 _OUTCOMES = {
     Stored.STORED: Outcome.STORED,
     Stored.KEPT_NEWER: Outcome.KEPT_NEWER,
@@ -92,3 +99,17 @@ class StoreDesk:
         if isinstance(said, ProviderRecord) and not said.may_come_from(source_ip):
             raise MalformedError("a provider record from where its publisher is not")
         return _OUTCOMES[self.records.put(record_of(subject, said), source_ip, now)]
+
+    def take_repaired(self, subject: Subject, value: bytes, network_ip: str, teller: str) -> bool:
+        """Whether a record is kept that a neighbour holds, who had it from that network.
+
+        Where a key is full the neighbour's word for that does not count, lest he push others out.
+        Raises MalformedError.
+        """
+        if len(value) > subject.rules.max_bytes:
+            raise MalformedError("a record that is too long for its kind")
+        now = int(self.clock())
+        record = verified_record(subject, value, self.network, now)
+        is_full = self.records.count(subject.key, now) >= subject.rules.rows_per_key
+        is_word = not is_full and self.neighbourhood.counts(network_ip, teller)
+        return _OUTCOMES[self.records.put(record, network_ip if is_word else teller, now)] in _HELD

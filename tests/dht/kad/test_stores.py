@@ -1,11 +1,25 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
+import pytest
+
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.stores import Spread, StoreDesk
 from p2pfs.dht.kad.wire import Outcome
 from p2pfs.dht.memorystore import MemoryRecordStore
-from p2pfs.dht.records import create_provider_record, provider_subject, tag_subject
+from p2pfs.dht.records import (
+    RULES,
+    TAG,
+    Subject,
+    create_provider_record,
+    parse_subject,
+    provider_subject,
+    tag_subject,
+    verified_record,
+)
+from p2pfs.errors import MalformedError
 from tests.dht.kad.nodes import NETWORK, cid_of, contact, expiry, identity, meta_of
 
 NOW = expiry() - 3600
@@ -88,3 +102,53 @@ def test_a_full_key_refuses() -> None:
     }
     assert outcomes == {Outcome.STORED, Outcome.FULL}
     assert desk.records.count(tag_subject("jazz").key, NOW) == 1000
+
+
+def _full_of(subject: Subject, source_ip: str, limit: int) -> StoreDesk:
+    desk = _desk()
+    for seed in range(100, 100 + limit):
+        meta = meta_of(identity(seed), b"song", "jazz")
+        desk.records.put(verified_record(subject, meta.encoded, NETWORK, NOW), source_ip, NOW)
+    return desk
+
+
+def test_what_a_neighbour_holds_counts_for_the_network_it_came_from() -> None:
+    desk, subject = _desk(), tag_subject("jazz")
+    value = meta_of(identity(2), b"song", "jazz").encoded
+    assert desk.take_repaired(subject, value, "9.9.9.0", "8.8.8.8")
+    record = verified_record(subject, value, NETWORK, NOW)
+    [(_, network)] = desk.records.named([subject.key + record.digest], NOW)
+    assert network == "9.9.9.0"
+
+
+def test_a_neighbour_may_not_speak_for_networks_nearer_than_his_own() -> None:
+    desk, subject = _desk(), tag_subject("jazz")
+    value = meta_of(identity(2), b"song", "jazz").encoded
+    assert desk.take_repaired(subject, value, "127.0.0.0", "8.8.8.8")
+    record = verified_record(subject, value, NETWORK, NOW)
+    [(_, network)] = desk.records.named([subject.key + record.digest], NOW)
+    assert network == "8.8.8.0"
+
+
+def test_into_a_full_key_a_neighbour_brings_no_more_than_its_own_network_may(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setitem(RULES, TAG, replace(RULES[TAG], rows_per_key=4))
+    subject = tag_subject("jazz")
+    desk = _full_of(subject, "8.8.8.8", 4)
+    for seed in range(2, 6):  # each said to be from a network of its own
+        value = meta_of(identity(seed), b"song", "jazz").encoded
+        desk.take_repaired(subject, value, f"9.{seed}.0.0", "7.7.7.7")
+    mine = [row for row in desk.records.rows(subject.key, NOW) if row.publisher in _keys(2, 6)]
+    assert len(mine) == 2  # half, as one newcomer against one network
+
+
+def test_a_wrong_record_of_a_neighbour_is_refused() -> None:
+    desk, (subject, value) = _desk(), _meta()
+    with pytest.raises(MalformedError):
+        desk.take_repaired(parse_subject(subject), value[:-1] + b"\0", "9.9.9.0", "8.8.8.8")
+    assert desk.records.usage().values == 0
+
+
+def _keys(first: int, last: int) -> set[bytes]:
+    return {identity(seed).public_key for seed in range(first, last)}

@@ -1,0 +1,175 @@
+"""Repair by neighbours: fetching from those next to this node the records that belong here too.
+
+Nodes come and go; without it the copies of a record go with them.  A new server fetches what
+belongs to it, and compares names again and again: the shorter neighbours live, the oftener.
+
+`pull` awaits only what it is handed, so it runs in any event loop: how names and records travel is
+for `peers`, where they lie for the record store.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.recordpages import MAX_NAMED, parse_named, parse_names
+from p2pfs.dht.records import KEY_BYTES
+from p2pfs.errors import MalformedError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.kad.server import Server
+
+KEY_BITS = 8 * KEY_BYTES
+# Who keeps what here: roots' provider records begin with 20 copies, and may shrink to these.
+_COPIES = 8
+# PROTOCOLS §3: of so many neighbours, every quarter of their life time.
+NEIGHBOURS = 3
+_A_LIFE = 4
+_LEAST_SECONDS, _MOST_SECONDS = 60.0, 3_600.0
+# What is taken for granted of neighbours before any has left: one departure in an hour.
+_PRIOR_SECONDS = 3_600.0
+# A neighbour that never ends is cut off: 1 M records are 122 pages.
+_MOST_PAGES = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """All keys that share their first bits with a node's id."""
+
+    near: bytes
+    bits: int
+
+    @property
+    def first(self) -> bytes:
+        return (self._head << self._tail).to_bytes(KEY_BYTES, "big")
+
+    @property
+    def last(self) -> bytes:
+        return ((self._head + 1 << self._tail) - 1).to_bytes(KEY_BYTES, "big")
+
+    @property
+    def _tail(self) -> int:
+        return KEY_BITS - self.bits
+
+    @property
+    def _head(self) -> int:
+        return int.from_bytes(self.near, "big") >> self._tail
+
+
+def region_of(own_id: bytes, closest: Sequence[Contact], k: int) -> Region:
+    """Where this node may be among the k closest: as far as its own k-th contact, rounded up."""
+    if len(closest) < k:
+        return Region(own_id, 0)
+    return Region(own_id, KEY_BITS - distance(closest[-1].node_id, own_id).bit_length())
+
+
+class Lifetime:
+    """How long neighbours stay, from how many of those watched have left; times are monotonic."""
+
+    def __init__(self) -> None:
+        self._watched: frozenset[bytes] = frozenset()
+        self._since = 0.0
+        self._seconds = _PRIOR_SECONDS
+        self._departures = 1
+
+    def watch(self, neighbours: frozenset[bytes], known: frozenset[bytes], now: float) -> None:
+        """The keys of the neighbours now, and all that are known: who is not, has left."""
+        self._seconds += len(self._watched) * (now - self._since)
+        self._departures += len(self._watched - known)
+        self._watched, self._since = neighbours, now
+
+    @property
+    def seconds(self) -> float:
+        """The mean; of who has not left, the time so far counts."""
+        return self._seconds / self._departures
+
+    @property
+    def pause(self) -> float:
+        """Until the next comparison."""
+        return min(_MOST_SECONDS, max(_LEAST_SECONDS, self.seconds / _A_LIFE))
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """With whom to compare what, and how long to wait after it."""
+
+    neighbours: tuple[Contact, ...]
+    region: Region
+    pause: float
+
+
+class Repair:
+    """One node's part in it, on the island."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._lifetime = Lifetime()
+
+    def next_round(self, now: float) -> Round:
+        """What is to be compared now (monotonic seconds)."""
+        table, own_id = self._server.table, self._server.own_id
+        closest = table.closest(own_id)
+        neighbours = frozenset(each.public_key for each in closest)
+        self._lifetime.watch(neighbours, table.keys, now)
+        region = region_of(own_id, closest, table.k)
+        return Round(tuple(closest[:NEIGHBOURS]), region, self._lifetime.pause)
+
+    def missing(self, names: Sequence[bytes]) -> list[bytes]:
+        """Those that belong here and are not here; raises RecordStoreError."""
+        records, now = self._server.settings.records, self._server.now()
+        keys = {name[:KEY_BYTES] for name in names}
+        mine = {key for key in keys if self._belongs(key)}
+        asked = [name for name in names if name[:KEY_BYTES] in mine]
+        held = {record.subject.key + record.digest for record, _ in records.named(asked, now)}
+        return [name for name in asked if name not in held]
+
+    def take(self, encoded: bytes, teller: str) -> int:
+        """How many of a neighbour's records are kept; raises MalformedError at the first wrong."""
+        return sum(
+            self._server.desk.take_repaired(subject, value, network_ip, teller)
+            for subject, value, network_ip in parse_named(encoded)
+        )
+
+    def _belongs(self, key: bytes) -> bool:
+        """Whether this node is among the closest to a key, as far as it knows."""
+        closest, own = self._server.table.closest(key, _COPIES), distance(self._server.own_id, key)
+        return len(closest) < _COPIES or own < distance(closest[-1].node_id, key)
+
+
+class Neighbour(Protocol):
+    """What `pull` asks of one, and what of the node itself."""
+
+    async def names(self, region: Region, cursor: bytes) -> bytes:
+        """A page of the names that the neighbour has in a region."""
+
+    async def named(self, names: Sequence[bytes]) -> bytes:
+        """The records of these names that the neighbour has, as many as fit."""
+
+    async def missing(self, names: Sequence[bytes]) -> list[bytes]:
+        """See `Repair.missing`."""
+
+    async def take(self, encoded: bytes) -> int:
+        """See `Repair.take`."""
+
+
+async def pull(neighbour: Neighbour, region: Region) -> int:
+    """Fetch what one neighbour has and this node lacks; how many records are kept.
+
+    Raises MalformedError for a neighbour that sends nonsense, and what the neighbour's calls raise.
+    """
+    kept, cursor = 0, b""
+    for _ in range(_MOST_PAGES):
+        page = parse_names(await neighbour.names(region, cursor))
+        if not all(region.first <= name[:KEY_BYTES] <= region.last for name in page.values):
+            raise MalformedError("names that were not asked for")
+        missing = await neighbour.missing(page.values)
+        for start in range(0, len(missing), MAX_NAMED):
+            kept += await neighbour.take(await neighbour.named(missing[start : start + MAX_NAMED]))
+        if page.next is None or page.next <= cursor:
+            break
+        cursor = page.next
+    return kept

@@ -1,0 +1,155 @@
+"""What a node does for the overlay beside its own business, in trio: being found out, repairing.
+
+What each decides is in `reachability` and `repairing`; HTTPS comes in callables.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING
+
+import trio
+
+from p2pfs.dht.kad.clock import monotonic
+from p2pfs.dht.kad.dialbacks import ENOUGH_CONTACTS
+from p2pfs.dht.kad.reachability import RECHECK_SECONDS
+from p2pfs.dht.kad.repairing import Repair, Round, pull
+from p2pfs.errors import P2pfsError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from typing import TypeAlias
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.kad.island import Island
+    from p2pfs.dht.kad.membership import Membership
+    from p2pfs.dht.kad.repairing import Region
+    from p2pfs.dht.kad.server import Server
+
+    # A peer's public key and HTTPS address, this node's own: whether the peer reached it there.
+    DialBack: TypeAlias = Callable[[bytes, Endpoint, bytes, int], Awaitable[bool]]
+    # Of a peer: a page of names (near, bits, cursor), and the records of names.
+    FetchNames: TypeAlias = Callable[[bytes, Endpoint, Region, bytes], Awaitable[bytes]]
+    FetchNamed: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[bytes]]
+
+_LOG = logging.getLogger(__name__)
+
+# A client may be reachable since its router was changed; each check is a handful of datagrams.
+_CLIENT_RECHECK_SECONDS = 60
+# Nobody to ask yet.
+_ALONE_SECONDS = 5
+# Peers that are asked to dial back by HTTPS, one after another until one got through.
+_DIALBACKS = 3
+
+
+class Tending:
+    """Loops that `node` starts, each until cancelled."""
+
+    def __init__(self, island: Island, server: Server, membership: Membership) -> None:
+        self._island = island
+        self._server = server
+        self._membership = membership
+        self._repair = Repair(server)
+
+    async def watch_reach(self, dial_back: DialBack) -> None:
+        """Find out again and again whether strangers reach this node."""
+        server = self._server
+        while not server.reachability.is_forced:
+            was_server = server.is_server_snapshot
+            await self._island.run(self._membership.wait_settled)
+            by_https = await self._is_dialed_back(dial_back)
+            if await self._island.run(partial(self._note_reached, by_https)) and not was_server:
+                _LOG.info("strangers reach this node: it is a server of the overlay now")
+            pause = _CLIENT_RECHECK_SECONDS if server.contacts_snapshot else _ALONE_SECONDS
+            await trio.sleep(RECHECK_SECONDS if server.is_server_snapshot else pause)
+
+    async def repair(self, fetch_names: FetchNames, fetch_named: FetchNamed) -> None:
+        """Fetch from neighbours, again and again, what belongs here; a client keeps nothing."""
+        while True:
+            await self._island.run(self._membership.wait_settled)
+            coming = await self._island.run(self._next_round)
+            if not coming.neighbours or not self._server.is_server_snapshot:
+                await trio.sleep(_ALONE_SECONDS)
+                continue
+            for contact in coming.neighbours:
+                neighbour = _Neighbour(self, contact, fetch_names, fetch_named)
+                try:
+                    kept = await pull(neighbour, coming.region)
+                except P2pfsError as error:
+                    _LOG.debug("no records from the neighbour %s: %s", contact.endpoint, error)
+                    continue
+                if kept:
+                    _LOG.debug("%d records from the neighbour %s", kept, contact.endpoint)
+            await trio.sleep(coming.pause)
+
+    async def missing(self, names: Sequence[bytes]) -> list[bytes]:
+        """See `Repair.missing`."""
+
+        async def look() -> list[bytes]:
+            return self._repair.missing(names)
+
+        return await self._island.run(look)
+
+    async def take(self, encoded: bytes, teller: str) -> int:
+        """See `Repair.take`."""
+
+        async def take() -> int:
+            return self._repair.take(encoded, teller)
+
+        return await self._island.run(take)
+
+    async def _next_round(self) -> Round:
+        return self._repair.next_round(monotonic())
+
+    async def _is_dialed_back(self, dial_back: DialBack) -> bool:
+        settings = self._server.settings
+        is_near = settings.neighbourhood.is_near
+        contacts = self._server.contacts_snapshot
+        far = [each for each in contacts if each.answers and not is_near(each.endpoint.ip)]
+        for each in settings.random.sample(far, min(_DIALBACKS, len(far))):
+            try:
+                own_key, own_port = self._server.own_key, settings.https_port
+                if await dial_back(each.public_key, each.https, own_key, own_port):
+                    return True
+            except P2pfsError as error:
+                _LOG.debug("%s dials nobody back: %s", each.endpoint, error)
+        return False
+
+    async def _note_reached(self, by_https: bool) -> bool:
+        """On the island: whether this node is a server now."""
+        server = self._server
+        if by_https:
+            server.reachability.reached_by_https(monotonic())
+        if not await server.dialbacks.check() and by_https and len(server.table) < ENOUGH_CONTACTS:
+            server.reachability.heard(monotonic())  # nobody is there who could show more
+        server.renew_snapshots()
+        if server.reachability.is_server(monotonic()):
+            self._membership.introduce()
+            return True
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class _Neighbour:
+    """See `repairing.Neighbour`."""
+
+    own: Tending
+    contact: Contact
+    fetch_names: FetchNames
+    fetch_named: FetchNamed
+
+    async def names(self, region: Region, cursor: bytes) -> bytes:
+        return await self.fetch_names(self.contact.public_key, self.contact.https, region, cursor)
+
+    async def named(self, names: Sequence[bytes]) -> bytes:
+        joined = b"".join(names)
+        return await self.fetch_named(self.contact.public_key, self.contact.https, joined)
+
+    async def missing(self, names: Sequence[bytes]) -> list[bytes]:
+        return await self.own.missing(names)
+
+    async def take(self, encoded: bytes) -> int:
+        return await self.own.take(encoded, self.contact.endpoint.ip)

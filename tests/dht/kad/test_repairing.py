@@ -1,0 +1,124 @@
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pfs.dht.kad.repairing import Lifetime, Region, pull, region_of
+from p2pfs.dht.memorystore import MemoryRecordStore
+from p2pfs.dht.recordpages import encode_named, encode_names, parse_named
+from p2pfs.errors import MalformedError
+from tests.dht.kad.nodes import contact
+from tests.samples import NOW, meta, verified_tags
+
+EVERYTHING = Region(bytes(20), 0)
+ids = st.binary(min_size=20, max_size=20)
+
+
+@given(ids, st.integers(0, 160), ids)
+def test_a_region_is_the_keys_that_begin_alike(near: bytes, bits: int, key: bytes) -> None:
+    region = Region(near, bits)
+    alike = (int.from_bytes(near, "big") ^ int.from_bytes(key, "big")) >> (160 - bits) == 0
+    assert (region.first <= key <= region.last) is alike
+    assert region.first <= near <= region.last
+
+
+def test_a_region_reaches_to_the_kth_contact() -> None:
+    own = contact(0).node_id
+    others = sorted(
+        (contact(number) for number in range(1, 100)),
+        key=lambda each: int.from_bytes(each.node_id, "big") ^ int.from_bytes(own, "big"),
+    )[:20]
+    region = region_of(own, others, 20)
+    assert all(region.first <= each.node_id <= region.last for each in others)
+    assert region.bits > 0
+    assert region_of(own, others[:19], 20) == Region(own, 0)
+
+
+def test_the_shorter_neighbours_live_the_oftener_they_are_compared_with() -> None:
+    stable, restless = Lifetime(), Lifetime()
+    everybody = frozenset(bytes([number]) for number in range(20))
+    for minute in range(60):
+        stable.watch(everybody, everybody, minute * 60.0)
+        newcomers = frozenset(bytes([minute, number]) for number in range(20))
+        restless.watch(newcomers, newcomers, minute * 60.0)
+    assert stable.pause == 3_600
+    assert restless.pause == 60
+    assert restless.seconds < 120
+
+
+def test_whoever_is_only_farther_than_a_newcomer_has_not_left() -> None:
+    lifetime = Lifetime()
+    lifetime.watch(frozenset({b"a"}), frozenset({b"a"}), 0)
+    lifetime.watch(frozenset({b"b"}), frozenset({b"a", b"b"}), 3_600)
+    assert lifetime.seconds == 2 * 3_600
+
+
+@dataclass
+class Neighbour:
+    """A store, and what has been asked of it."""
+
+    store: MemoryRecordStore
+    own: MemoryRecordStore = field(default_factory=MemoryRecordStore)
+    batches: int = 0
+
+    async def names(self, region: Region, cursor: bytes) -> bytes:
+        page = self.store.names(region.first, region.last, cursor, NOW)
+        return encode_names(page.names, page.next)
+
+    async def named(self, names: Sequence[bytes]) -> bytes:
+        self.batches += 1
+        return encode_named(self.store.named(names, NOW))
+
+    async def missing(self, names: Sequence[bytes]) -> list[bytes]:
+        held = {record.subject.key + record.digest for record, _ in self.own.named(names, NOW)}
+        return [name for name in names if name not in held]
+
+    async def take(self, encoded: bytes) -> int:
+        by_name = {
+            record.subject.key: record
+            for record, _ in self.store.named(self.store.names(*_ALL, b"", NOW).names, NOW)
+        }
+        taken = [by_name[subject.key] for subject, _, _ in parse_named(encoded)]
+        self.own.put_all(taken, "127.0.0.1", NOW)
+        return len(taken)
+
+
+_ALL = (EVERYTHING.first, EVERYTHING.last)
+
+
+async def test_what_is_missing_is_fetched_once() -> None:
+    neighbour = Neighbour(MemoryRecordStore())
+    records = verified_tags(meta())
+    neighbour.store.put_all(records, "8.8.8.8", NOW)
+    assert await pull(neighbour, EVERYTHING) == len(records)
+    assert neighbour.batches == 1
+    assert await pull(neighbour, EVERYTHING) == 0
+    assert neighbour.batches == 1
+
+
+async def test_names_that_were_not_asked_for_end_it() -> None:
+    neighbour = Neighbour(MemoryRecordStore())
+    neighbour.store.put_all(verified_tags(meta()), "8.8.8.8", NOW)
+
+    class Liar(Neighbour):
+        async def names(self, _: Region, cursor: bytes) -> bytes:
+            return await super().names(EVERYTHING, cursor)
+
+    with pytest.raises(MalformedError):
+        await pull(Liar(neighbour.store), Region(bytes(20), 40))
+
+
+async def test_a_neighbour_whose_pages_do_not_get_on_ends() -> None:
+    class Endless(Neighbour):
+        asked = 0
+
+        async def names(self, _: Region, _cursor: bytes) -> bytes:
+            Endless.asked += 1
+            return encode_names((), b"again")
+
+    assert await pull(Endless(MemoryRecordStore()), EVERYTHING) == 0
+    assert Endless.asked == 2
