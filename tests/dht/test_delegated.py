@@ -20,8 +20,8 @@ from p2pfs.errors import NoPeersError, UnreachableError, UsageError
 from p2pfs.identity import Identity, OwnKey, peer_id
 from p2pfs.peers.contents import Contents
 from p2pfs.peers.gateway import Gateway
-from p2pfs.peers.pages import Pages
-from p2pfs.peers.routing import Routing
+from p2pfs.peers.pages import RECORDS_PATH, Pages
+from p2pfs.peers.routing import ROUTING_PATH, Routing
 from p2pfs.peers.streams.tls import TlsStream
 from tests.dht.fakes import DictOverlay, OverlayWorld
 from tests.dht.kad.nodes import cid_of, expiry
@@ -71,7 +71,8 @@ def gateway(member: DictOverlay) -> Gateway:
     pages = Pages(None, no_records, lambda _: True, lambda: 0)  # type: ignore[arg-type]
     blocks = MemoryBlocks()
     routing = Routing(blocks, lambda _: [], lambda: own, member.providers, COUNTS)  # type: ignore[arg-type]
-    return Gateway(Contents(blocks), pages, routing, lambda _: True)  # type: ignore[arg-type]
+    others = {RECORDS_PATH: pages.answer, ROUTING_PATH: routing.answer}
+    return Gateway(Contents(blocks), others, lambda _: True)  # type: ignore[arg-type]
 
 
 class TestDelegatedRouting(ProvidersSuite):
