@@ -102,7 +102,7 @@ class Membership:
         self._joined.set()
 
     async def wait_settled(self) -> None:
-        """Until whoever was named at the start has answered, or has not."""
+        """Until the first of those known at the start has answered, or none has."""
         await self._settled.wait()
 
     def greet(self, public_key: bytes | None, source: Endpoint) -> None:
@@ -126,7 +126,9 @@ class Membership:
     async def _settle(self) -> None:
         try:
             self._look_around()
-            await asyncio.gather(*self._busy.values(), return_exceptions=True)
+            knocks = set(self._busy.values())
+            while knocks and not len(self._server.table):
+                _, knocks = await asyncio.wait(knocks, return_when=asyncio.FIRST_COMPLETED)
             if len(self._server.table):
                 await self._server.lookup(self._server.own_id)
         finally:

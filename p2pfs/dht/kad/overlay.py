@@ -173,7 +173,7 @@ class KadOverlay:
         return self._server.own_addresses()
 
     async def wait_settled(self) -> None:
-        """Until those named at the start have answered, or have not (a second or two)."""
+        """Until one of those known at the start has answered, or none has (a second or two)."""
         await self._island.run(self._membership.wait_settled)
 
     async def _place(self, subjects: Sequence[Subject], make: Callable[[], bytes | None]) -> int:
