@@ -45,6 +45,7 @@ from p2pfs.library.providing import Providing
 from p2pfs.library.reading import Reading
 from p2pfs.library.searching import Searches
 from p2pfs.library.seeding import Seeding
+from p2pfs.library.sources import Sources
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
@@ -56,6 +57,7 @@ from p2pfs.peers.streams.tls import server_context
 from p2pfs.settings import DEFAULT_LISTEN, Settings
 from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import open_catalog
+from p2pfs.store.copies import Copies
 from p2pfs.store.dags import Dags
 from p2pfs.store.folders import SharedFolders
 from p2pfs.store.objects import open_objects
@@ -162,7 +164,9 @@ async def _serve(
             pins = Pins(catalog)
             seeds = seeded(settings.seed, pins.is_pinned)
             blocks = Blocks(dags, shares, objects, seeds, ingest.hints.changed)
-            reading = Reading(objects, dags, shares, client, overlay, own, nursery)
+            copies = Copies(dags, shares, objects, ingest.hints.changed)
+            sources = Sources(overlay, own)
+            reading = Reading(objects, dags, shares, copies, client, sources, nursery)
             searches = Searches(
                 overlay,
                 metas,

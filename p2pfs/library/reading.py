@@ -19,7 +19,6 @@ from p2pfs.errors import NotFoundError
 from p2pfs.library.openfile import InlineFile, OpenFile, StoredFile
 from p2pfs.library.readahead import AHEAD_BUDGET_BYTES, Budget
 from p2pfs.library.resolving import Kind, Resolved, Resolving
-from p2pfs.library.sources import Sources
 from p2pfs.transfer.download import Download, Means
 from p2pfs.transfer.slots import Slots
 
@@ -29,9 +28,10 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.content.unixfs import Entry, FileNode
     from p2pfs.content.walk import Leaf
-    from p2pfs.dht.overlay import Overlay, Provider
-    from p2pfs.identity import OwnKey
+    from p2pfs.dht.overlay import Provider
+    from p2pfs.library.sources import Sources
     from p2pfs.peers.client import Client
+    from p2pfs.store.copies import Copies
     from p2pfs.store.dags import Dags
     from p2pfs.store.object import Object
     from p2pfs.store.objects import Objects
@@ -73,9 +73,9 @@ class Reading:
         objects: Objects,
         dags: Dags,
         shares: Shares,
+        copies: Copies,
         client: Client,
-        overlay: Overlay,
-        own: OwnKey,
+        sources: Sources,
         nursery: trio.Nursery,
     ) -> None:
         self._objects = objects
@@ -83,10 +83,10 @@ class Reading:
         self._shares = shares
         self._client = client
         self._nursery = nursery
-        self._sources = Sources(overlay, own)
-        self._resolving = Resolving(dags, client, self._sources, self._local_size, nursery)
+        self._sources = sources
+        self._resolving = Resolving(dags, client, self._sources, copies.size, nursery)
         dice = random.Random()  # noqa: S311 which chunk is asked for first is no secret
-        self._means = Means(client, Slots(), objects.room, nursery, own, dice)
+        self._means = Means(client, Slots(), objects.room, copies, nursery, sources.own, dice)
         self._room = objects.room
         self._budget = Budget(min(AHEAD_BUDGET_BYTES, self._room.quota // _AHEAD_PART))
         self._open: dict[tuple[Cid, int], _Content] = {}
@@ -252,13 +252,6 @@ class Reading:
             self._errors[cid.multihash] = error
             if len(self._errors) > _REMEMBERED_ERRORS:
                 self._errors.popitem(last=False)
-
-    def _local_size(self, cid: Cid) -> int | None:
-        """Of a raw root."""
-        for share in self._shares.by_cid(cid):
-            return share.size
-        kept = self._objects.held(cid)
-        return kept[0] if kept is not None and kept[1].covers(0, kept[0]) else None
 
     def _is_shared(self, cid: Cid, size: int) -> bool:
         return any(share.size == size for share in self._shares.by_cid(cid))

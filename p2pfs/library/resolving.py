@@ -31,7 +31,7 @@ from p2pfs.errors import NotFoundError, P2pfsError
 from p2pfs.transfer.anyone import fetch_block
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from p2pfs.library.sources import Sources
     from p2pfs.peers.client import Client
@@ -76,7 +76,7 @@ class Resolved:
 class Resolving:
     """Resolves by content id, here first, then from peers; blocks that came are kept.
 
-    `local_size` says of a raw root how long it is, if it is here.
+    `local_size` says of a raw block how long it is, if it is here, in whatever content.
     """
 
     def __init__(
@@ -84,7 +84,7 @@ class Resolving:
         dags: Dags,
         client: Client,
         sources: Sources,
-        local_size: Callable[[Cid], int | None],
+        local_size: Callable[[Cid], Awaitable[int | None]],
         nursery: trio.Nursery,
     ) -> None:
         self._dags = dags
@@ -172,7 +172,7 @@ class Resolving:
 
     async def _at(self, cid: Cid) -> Resolved:
         if cid.codec == RAW and cid.inline is None:
-            size = self._local_size(cid)
+            size = await self._local_size(cid)
             if size is not None:
                 return Resolved(Kind.FILE, cid, size)
         node: UnixfsNode | None = self._dags.node(cid)

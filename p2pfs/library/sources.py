@@ -29,7 +29,7 @@ class Sources:
 
     def __init__(self, overlay: Overlay, own: OwnKey) -> None:
         self._overlay = overlay
-        self._own = own
+        self.own = own
         self._providers: OrderedDict[bytes, dict[bytes, Provider]] = OrderedDict()
         self._origins: OrderedDict[bytes, Cid] = OrderedDict()
 
@@ -38,7 +38,7 @@ class Sources:
         known = self._providers.setdefault(cid.multihash, {})
         self._providers.move_to_end(cid.multihash)
         for provider in providers:
-            if provider.public_key == self._own.public_key:
+            if provider.public_key == self.own.public_key:
                 continue
             if len(known) < _REMEMBERED_PROVIDERS or provider.public_key in known:
                 known[provider.public_key] = provider
@@ -71,6 +71,6 @@ class Sources:
             await self._overlay.providers(wanted, partial(self._found, wanted, found))
 
     def _found(self, cid: Cid, found: Callable[[Provider], None], provider: Provider) -> None:
-        if provider.public_key != self._own.public_key:
+        if provider.public_key != self.own.public_key:
             self.met(cid, [provider])
             found(provider)

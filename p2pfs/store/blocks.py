@@ -199,7 +199,7 @@ class Blocks:
         """Which content of a root may be had; None if not even its nodes may."""
         for share in self._shares.by_cid(root):
             try:
-                await trio.to_thread.run_sync(self._read_share, share, [], limiter=self._reads)
+                await self._read_shared(share, [])
             except ShareChangedError:
                 self._changed(share.path)
             else:
@@ -233,7 +233,7 @@ class Blocks:
         changed: ShareChangedError | None = None
         for share in self._shares.by_cid(root):
             try:
-                await trio.to_thread.run_sync(self._read_share, share, spans, limiter=self._reads)
+                await self._read_shared(share, spans)
             except ShareChangedError as error:
                 self._changed(share.path)
                 changed = error
@@ -247,6 +247,12 @@ class Blocks:
     def _is_given(self, root: Cid) -> bool:
         fetched = self._dags.is_fetched(root) and self._seeds(root)
         return fetched or self._dags.is_shared_folder(root)
+
+    async def _read_shared(self, share: Share, spans: list[Span]) -> None:
+        """Can be given up: whoever asks may have no time for a disk that hangs."""
+        await trio.to_thread.run_sync(
+            self._read_share, share, spans, limiter=self._reads, abandon_on_cancel=True
+        )
 
     def _read_share(self, share: Share, spans: list[Span]) -> None:
         file = ShareFile(share, self._shares.open_share(share))

@@ -43,11 +43,15 @@ _log = logging.getLogger(__name__)
 
 
 class Catalog:
-    """Reads on the loop's thread, writes through the one writer."""
+    """Reads on the loop's thread, writes through the one writer, looks up beside both."""
 
-    def __init__(self, reader: sqlite3.Connection, writer: Writer) -> None:
+    def __init__(
+        self, reader: sqlite3.Connection, writer: Writer, seeker: sqlite3.Connection
+    ) -> None:
         self._reader = reader
         self._writer = writer
+        self._seeker = seeker
+        self._seeking = trio.CapacityLimiter(1)  # one thread at a time has the connection
 
     def row(self, sql: str, *args: object) -> Row | None:
         """The first row of what is committed; raises CatalogError."""
@@ -58,6 +62,24 @@ class Catalog:
         """The rows of what is committed; raises CatalogError."""
         try:
             return self._reader.execute(sql, args).fetchall()
+        except sqlite3.Error as error:
+            raise domain_error(error) from error
+
+    async def look_up(self, sql: str, *args: object) -> list[Row]:
+        """As `rows`, in a thread, for many rows that may not be in memory; can be given up."""
+        return await trio.to_thread.run_sync(
+            self._look_up, sql, args, limiter=self._seeking, abandon_on_cancel=True
+        )
+
+    async def end_look_ups(self) -> None:
+        """No more of them; waits for one that was given up and goes on."""
+        with trio.CancelScope(shield=True):
+            async with self._seeking:
+                self._seeker.close()
+
+    def _look_up(self, sql: str, args: tuple[object, ...]) -> list[Row]:
+        try:
+            return self._seeker.execute(sql, args).fetchall()
         except sqlite3.Error as error:
             raise domain_error(error) from error
 
@@ -87,15 +109,20 @@ async def open_catalog(path: Path) -> AsyncIterator[Catalog]:
     """
     try:
         connection = await trio.to_thread.run_sync(_open_or_rebuild, path)
-        reader = _connect(path)
+        reader, seeker = _connect(path), _connect(path)
     except sqlite3.Error as error:
         raise domain_error(error) from error
     except OSError as error:
         raise CatalogError(f"{path} cannot be used: {error.strerror}") from error
     with closing(reader):
-        reader.execute("PRAGMA query_only = ON")
+        for reading in (reader, seeker):
+            reading.execute("PRAGMA query_only = ON")
         async with open_writer(connection) as writer:
-            yield Catalog(reader, writer)
+            catalog = Catalog(reader, writer, seeker)
+            try:
+                yield catalog
+            finally:
+                await catalog.end_look_ups()
 
 
 def _open_or_rebuild(path: Path) -> sqlite3.Connection:

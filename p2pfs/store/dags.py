@@ -5,6 +5,7 @@ File content itself is in `objects` and `shares`; which of it may be served is f
 
 from __future__ import annotations
 
+import json
 from collections import OrderedDict
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -15,7 +16,7 @@ from p2pfs.store.columns import root_key, stored_cid
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Collection, Iterable, Sequence
 
     from p2pfs.content.cid import Cid
     from p2pfs.store.catalog import Catalog
@@ -104,6 +105,17 @@ class Dags:
             _MAX_PLACES,
         )
         return [Place(stored_cid(raw), start) for raw, start in rows]
+
+    async def known_elsewhere(self, leaves: Collection[Cid], root: Cid) -> set[Cid]:
+        """Those of a content's raw leaves that may lie in another one; can be given up."""
+        by_prefix = {_prefix(leaf.digest): leaf for leaf in leaves}
+        rows = await self._catalog.look_up(
+            "SELECT value FROM json_each(?) WHERE EXISTS (SELECT 1 FROM chunks WHERE prefix = value"
+            " AND root IS NOT (SELECT id FROM roots WHERE cid = ?))",
+            json.dumps(list(by_prefix)),
+            root_key(root),
+        )
+        return {by_prefix[prefix] for (prefix,) in rows}
 
     def is_fetched(self, root: Cid) -> bool:
         """Whether blocks of this content came from others, so that they are public."""

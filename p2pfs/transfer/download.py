@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
@@ -17,6 +17,7 @@ from p2pfs.dht.overlay import Provider
 from p2pfs.errors import NoSpaceError, P2pfsError
 from p2pfs.peers.errors import PeerLacksError, PeerSilentError, PeerUnavailableError
 from p2pfs.transfer.checksum import Checksum
+from p2pfs.transfer.copying import Copying
 from p2pfs.transfer.failure import describe, why_not
 from p2pfs.transfer.holdings import Holdings
 from p2pfs.transfer.landing import Landing
@@ -27,15 +28,19 @@ from p2pfs.transfer.tasks import Tasks
 
 if TYPE_CHECKING:
     import random
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from p2pfs.content.cid import Cid
+    from p2pfs.content.walk import Leaf
     from p2pfs.identity import OwnKey
     from p2pfs.peers.client import Client
+    from p2pfs.store.copies import Copies
     from p2pfs.store.object import Object
     from p2pfs.store.room import Claim, Room
     from p2pfs.transfer.search import FindProviders
     from p2pfs.transfer.slots import Slots
+
+Part = TypeVar("Part", "Run", "Leaf")
 
 # As many as a file's speed can need; of a popular one the rest of the world is not tried.
 _MAX_PEERS = 32
@@ -53,6 +58,7 @@ class Means:
     client: Client
     slots: Slots
     room: Room
+    copies: Copies
     nursery: trio.Nursery
     own: OwnKey
     dice: random.Random
@@ -72,7 +78,8 @@ class Download:
         means: Means,
     ) -> None:
         self._object = held
-        self._holdings = Holdings(held)
+        self._copying = Copying(held, means.copies)
+        self._holdings = Holdings(held, self._copying.left_to_peers)
         self._client = means.client
         self._slots = means.slots
         self._room = means.room
@@ -187,6 +194,7 @@ class Download:
             return
         now = trio.current_time()
         self._check_more()
+        self._copy_more()
         while (run := self._plan.next_run(now)) is not None:
             self._slots.take(run.peer.key)
             self._tasks.start(run, self._fetch, run)
@@ -199,6 +207,15 @@ class Download:
         span = self._holdings.next_unchecked(self._plan.wanted())
         if span is not None and _CHECK not in self._tasks:
             self._tasks.start(_CHECK, self._check, span)
+
+    def _copy_more(self) -> None:
+        missing = (gap for span in self._plan.wanted() for gap in self._holdings.missing(*span))
+        leaves = self._copying.take_unsought(missing)
+        if leaves:
+            self._tasks.start((_SEEK, leaves[0].start), self._copying.seek, leaves)
+        leaf = self._copying.next_found(self._plan.wanted())
+        if leaf is not None and _COPY not in self._tasks:
+            self._tasks.start(_COPY, self._copy, leaf)
 
     def _ask_for_holdings(self, now: float) -> None:
         for peer in self._plan.to_ask(now):
@@ -254,17 +271,21 @@ class Download:
 
     def _landed(self, run: Run, claim: Claim, start: int, stop: int) -> None:
         """Bytes of a run are in the object, and right."""
-        claim.landed(stop - start)
         now = trio.current_time()
         if not run.landed_bytes:
             run.peer.answered(now - run.started)
         run.progress_at = now
         run.landed_bytes += stop - start
         run.peer.landed(stop - start)
+        self._arrived(run, claim, start, stop)
+
+    def _arrived(self, part: Run | Leaf, claim: Claim, start: int, stop: int) -> None:
+        """Bytes are here, from wherever they came: whoever else brings only these may stop."""
+        claim.landed(stop - start)
         self._serve_readers()
-        for other in self._plan.overtaken((start, stop)):
-            if other is not run:
-                self._tasks.cancel(other)
+        for run in self._plan.overtaken((start, stop)):
+            if run is not part:
+                self._tasks.cancel(run)
 
     def _serve_readers(self) -> None:
         for reader, span in list(self._readers.items()):
@@ -291,7 +312,7 @@ class Download:
     async def _fetch(self, run: Run) -> None:
         error: P2pfsError | None = None
         try:
-            if not await self._bring(run):
+            if not await self._bring(run, partial(self._request, run), self._landed):
                 self._give_up_ahead(run)
             elif self._holdings.missing(run.start, run.stop):
                 error = PeerUnavailableError("sent less than was asked")
@@ -304,20 +325,29 @@ class Download:
         finally:
             self._end_run(run, error)
 
-    async def _bring(self, run: Run) -> bool:
-        """Whether there was room for it; what has landed of a run that fails is kept."""
-        held, missing = self._object, self._holdings.missing_bytes([(run.start, run.stop)])
-        with held.presence.lease(run.start, run.stop) as lease, self._room.claim(missing) as claim:
-            if not await self._make_room(run):
+    async def _copy(self, leaf: Leaf) -> None:
+        if not await self._bring(leaf, partial(self._copying.copy, leaf), self._arrived):
+            self._give_up_ahead(leaf)
+
+    async def _bring(
+        self,
+        part: Part,
+        bring: Callable[[Landing], Awaitable[None]],
+        landed: Callable[[Part, Claim, int, int], None],
+    ) -> bool:
+        """Whether there was room for it; what has landed of a part that fails is kept."""
+        held, start, stop = self._object, part.start, part.stop
+        missing = sum(end - begin for begin, end in held.present.gaps(start, stop))
+        with held.presence.lease(start, stop) as lease, self._room.claim(missing) as claim:
+            if not await self._make_room(part):
                 return False
-            landed = partial(self._landed, run, claim)
-            sink = Landing(held, lease, self._checksum, landed)
+            sink = Landing(held, lease, self._checksum, partial(landed, part, claim))
             try:
-                await self._request(run, sink)
+                await bring(sink)
             except NoSpaceError:
                 if not await self._room.free(missing):
                     raise
-                await self._request(run, sink)
+                await bring(sink)
             finally:
                 sink.close()
         return True
@@ -326,19 +356,20 @@ class Download:
         size, provider = self._object.size, run.peer.provider
         await self._client.fetch_range(provider, self.cid, size, run.start, run.stop, sink)
 
-    async def _make_room(self, run: Run) -> bool:
+    async def _make_room(self, part: Run | Leaf) -> bool:
         """Only what a reader waits for may pass the quota, if nothing else can go."""
-        if self._is_blocking(run):
+        if self._is_blocking(part):
             await self._room.force()
             return True
-        return await self._room.make() or self._is_blocking(run)
+        return await self._room.make() or self._is_blocking(part)
 
-    def _is_blocking(self, run: Run) -> bool:
-        return any(start < run.stop and run.start < stop for start, stop in self._readers.values())
+    def _is_blocking(self, part: Run | Leaf) -> bool:
+        spans = self._readers.values()
+        return any(start < part.stop and part.start < stop for start, stop in spans)
 
-    def _give_up_ahead(self, run: Run) -> None:
+    def _give_up_ahead(self, part: Run | Leaf) -> None:
         """There is no room for it: it is brought when somebody waits for it."""
-        self._object.presence.close_windows(run.start, run.stop)
+        self._object.presence.close_windows(part.start, part.stop)
 
     def _end_run(self, run: Run, error: P2pfsError | None) -> None:
         peer, now = run.peer, trio.current_time()
@@ -370,6 +401,8 @@ _CLOSED = "the file was closed"
 # Names of tasks.
 _AHEAD = "ahead"
 _CHECK = "check"
+_SEEK = "seek"
+_COPY = "copy"
 _SEARCH = "search"
 _HOLDINGS = "holdings"
 _ALARM = "alarm"

@@ -11,7 +11,7 @@ from p2pfs.content.walk import Leaf
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from p2pfs.content.walk import Gap
     from p2pfs.store.object import Object
@@ -23,14 +23,18 @@ _USUAL_LEAF_BYTES = 256 * 1024
 
 
 class Holdings:
-    """One object, as seen by whoever has to fill it."""
+    """One object, as seen by whoever has to fill it.
 
-    def __init__(self, held: Object) -> None:
+    `left_to_peers` is told what is missing, and says what of it nothing else here may hold.
+    """
+
+    def __init__(self, held: Object, left_to_peers: Callable[[list[Span]], list[Span]]) -> None:
         self._object = held
+        self._left_to_peers = left_to_peers
 
     def missing(self, start: int, stop: int) -> list[Span]:
         """What has to come from a peer: all but what is on disk, even if that may prove wrong."""
-        return self._object.present.gaps(start, stop)
+        return self._left_to_peers(self._object.present.gaps(start, stop))
 
     def missing_bytes(self, spans: Iterable[Span]) -> int:
         return sum(stop - start for span in spans for start, stop in self.missing(*span))

@@ -13,7 +13,9 @@ from p2pfs.content.unixfs import FileNode, parse_block
 from p2pfs.errors import IntegrityError, MalformedError, NoPeersError, NotFoundError, P2pfsError
 from p2pfs.identity import OwnKey
 from p2pfs.library.reading import Kind, Reading
+from p2pfs.library.sources import Sources
 from p2pfs.store.catalog import open_catalog
+from p2pfs.store.copies import Copies
 from p2pfs.store.dags import Dags
 from p2pfs.store.objects import open_objects
 from p2pfs.store.shares import Shares
@@ -22,6 +24,7 @@ from tests.transfer.fakes import (
     KIB,
     MIB,
     FakeClient,
+    FakeCopies,
     FakeObject,
     FakeOverlay,
     FakePeer,
@@ -91,7 +94,8 @@ async def reading_of(
     store = FakeStore(*dags)
     overlay = overlay or FakeOverlay(providers(client), seconds=0.1)
     async with trio.open_nursery() as nursery:
-        yield Reading(store, store, store, client, overlay, OwnKey(OWN_KEY), nursery), store
+        sources = Sources(overlay, OwnKey(OWN_KEY))
+        yield Reading(store, store, store, FakeCopies(), client, sources, nursery), store
 
 
 async def test_a_file_read_through_is_right_and_its_end_is_read_ahead(
@@ -385,10 +389,10 @@ async def test_a_raw_file_found_by_its_block_is_not_fetched_twice_and_stays(tmp_
             ) as objects,
             trio.open_nursery() as nursery,
         ):
-            shares = Shares(catalog, tmp_path / "share")
-            reading = Reading(
-                objects, Dags(catalog), shares, client, overlay, OwnKey(OWN_KEY), nursery
-            )
+            dags, shares = Dags(catalog), Shares(catalog, tmp_path / "share")
+            copies = Copies(dags, shares, objects, [].append)
+            sources = Sources(overlay, OwnKey(OWN_KEY))
+            reading = Reading(objects, dags, shares, copies, client, sources, nursery)
             opened = await reading.open(dag.root)
             assert await opened.read(0, 1 << 20) == block
             opened.close()
@@ -411,7 +415,9 @@ async def test_a_file_is_read_through_the_real_store_and_again_without_peers(
         ):
             dags, shares = Dags(catalog), Shares(catalog, tmp_path / "share")
             async with open_objects(tmp_path, catalog, dags, shares) as objects:
-                reading = Reading(objects, dags, shares, client, overlay, OwnKey(OWN_KEY), nursery)
+                copies = Copies(dags, shares, objects, [].append)
+                sources = Sources(overlay, OwnKey(OWN_KEY))
+                reading = Reading(objects, dags, shares, copies, client, sources, nursery)
                 opened = await reading.open(dag.root)
                 for at in range(0, dag.size, 128 * KIB):
                     assert await opened.read(at, 128 * KIB) == content[at : at + 128 * KIB]

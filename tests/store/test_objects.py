@@ -145,7 +145,7 @@ async def test_a_catalogue_in_trouble_does_not_stop_reading(tmp_path: Path) -> N
     dag = small_dag(CONTENT)
     async with open_store(tmp_path) as store:
         await store.dags.keep_fetched(dag.root, nodes_of(dag))
-        catalog = FullCatalog(store.catalog._reader, store.catalog._writer)
+        catalog = FullCatalog(store.catalog._reader, store.catalog._writer, store.catalog._seeker)
         objects = Objects(tmp_path / "cache", catalog, store.dags, store.shares)
         opened = objects.open(dag.root, SIZE)
         opened.write(0, CONTENT)

@@ -21,7 +21,7 @@ from p2pfs.content.intervals import Intervals
 from p2pfs.content.unixfs import parse_file
 from p2pfs.content.walk import Leaf, leaves, walk
 from p2pfs.dht.overlay import Provider
-from p2pfs.errors import NoSpaceError
+from p2pfs.errors import NoSpaceError, NotFoundError
 from p2pfs.peers.errors import (
     PeerBusyError,
     PeerLacksError,
@@ -35,7 +35,15 @@ from p2pfs.store.room import Claim
 from tests.content.dags import Dag, balanced
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+    from collections.abc import (
+        Callable,
+        Collection,
+        Generator,
+        Iterable,
+        Iterator,
+        Mapping,
+        Sequence,
+    )
 
     from p2pfs.content.unixfs import FileNode
     from p2pfs.content.walk import Gap, Want
@@ -78,6 +86,33 @@ class FakeRoom:
         if self.frees is not None:
             self.frees.is_full = False
         return self.frees is not None
+
+
+class FakeCopies:
+    """`store.copies.Copies` over a dict of the blocks that other contents hold."""
+
+    def __init__(self, blocks: Mapping[Cid, bytes] | None = None) -> None:
+        self.blocks = dict(blocks or {})
+        self.rotten: set[Cid] = set()
+        self.seek_seconds = self.read_seconds = 0.001
+        self.seeks: list[int] = []
+        self.reads = 0
+
+    async def find(self, cids: Collection[Cid], of: Cid) -> set[Cid]:
+        self.seeks.append(len(cids))
+        await trio.sleep(self.seek_seconds)
+        return (self.blocks.keys() & cids) - {of}
+
+    async def size(self, cid: Cid) -> int | None:
+        await trio.lowlevel.checkpoint()
+        return len(self.blocks[cid]) if cid in self.blocks else None
+
+    async def read(self, cid: Cid) -> bytes:
+        self.reads += 1
+        await trio.sleep(self.read_seconds)
+        if cid in self.rotten:
+            raise NotFoundError(f"{cid} is not here")
+        return self.blocks[cid]
 
 
 class FakeObject:

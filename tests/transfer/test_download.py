@@ -9,7 +9,9 @@ import pytest
 import trio
 import trio.testing
 
+from p2pfs.content.cid import DAG_PB
 from p2pfs.content.intervals import Intervals
+from p2pfs.content.walk import leaves
 from p2pfs.errors import (
     IntegrityError,
     NoPeersError,
@@ -25,6 +27,7 @@ from tests.transfer.fakes import (
     KIB,
     MIB,
     FakeClient,
+    FakeCopies,
     FakeObject,
     FakeOverlay,
     FakePeer,
@@ -36,6 +39,7 @@ from tests.transfer.fakes import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from p2pfs.content.cid import Cid
     from tests.content.dags import Dag
 
 CHUNK = 256 * KIB
@@ -46,9 +50,11 @@ def means(
     nursery: trio.Nursery,
     slots: Slots | None = None,
     room: FakeRoom | None = None,
+    copies: FakeCopies | None = None,
 ) -> Means:
     own, dice = OwnKey(bytes(32)), random.Random(1)
-    return Means(client, slots or Slots(), room or FakeRoom(), nursery, own, dice)
+    copies = copies or FakeCopies()
+    return Means(client, slots or Slots(), room or FakeRoom(), copies, nursery, own, dice)
 
 
 @asynccontextmanager
@@ -60,12 +66,13 @@ async def downloading(
     names: list[str] | None = None,
     slots: Slots | None = None,
     room: FakeRoom | None = None,
+    copies: FakeCopies | None = None,
 ) -> AsyncIterator[tuple[Download, FakeObject]]:
     held = FakeObject(dag)
     overlay = overlay or FakeOverlay()
     async with trio.open_nursery() as nursery:
         find = partial(overlay.providers, dag.root)
-        download = Download(held, find, means(client, nursery, slots, room))
+        download = Download(held, find, means(client, nursery, slots, room, copies))
         for provider in providers(client, *names) if names is not None else providers(client):
             download.add_provider(provider)
         try:
@@ -490,3 +497,123 @@ async def test_a_peer_is_asked_once_at_a_time_what_it_has_and_a_reader_does_not_
         nursery.start_soon(read, 6 * MIB)  # refused while the peer is asked for what it has
     assert part.most_asked == 1
     assert trio.current_time() < 10
+
+
+async def test_leaves_that_another_content_holds_are_copied(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client = FakeClient(dag, a=FakePeer(), b=FakePeer())
+    copies = FakeCopies(leaves_of(dag, 2 * MIB, 13 * MIB))
+    async with downloading(client, dag, copies=copies) as (download, held):
+        await read_through(download, held, content)
+        assert held.content == content
+    sent = sum(peer.sent for peer in client.peers.values())
+    assert sent < 5 * MIB + CHUNK  # and the nodes
+    assert copies.reads == 11 * MIB // CHUNK
+    assert len(copies.seeks) == 1
+    assert copies.seeks[0] <= 16 * MIB // CHUNK
+
+
+async def test_a_file_whose_blocks_are_all_here_needs_no_peer(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client, overlay = FakeClient(dag), FakeOverlay(error=NoPeersError("alone"))
+    copies = FakeCopies(leaves_of(dag, 0, dag.size))
+    async with downloading(client, dag, copies=copies, overlay=overlay) as (download, held):
+        await keep_all_nodes(held, dag)
+        await read_through(download, held, content)
+    assert not overlay.lookups
+
+
+@pytest.mark.parametrize("is_slow", [False, True])
+async def test_a_copy_that_is_wrong_or_late_is_asked_of_a_peer(
+    autojump_clock: trio.testing.MockClock, is_slow: bool
+) -> None:
+    dag, content = file_of(MIB)
+    client, copies = FakeClient(dag, a=FakePeer()), FakeCopies(leaves_of(dag, 0, MIB))
+    copies.rotten = set() if is_slow else set(copies.blocks)
+    copies.read_seconds = 1000.0 if is_slow else 0.001
+    async with downloading(client, dag, copies=copies) as (download, held):
+        await keep_all_nodes(held, dag)
+        with trio.fail_after(1.5):
+            await download.wait(0, CHUNK)
+        assert held.content[:CHUNK] == content[:CHUNK]
+
+
+async def test_nobody_waits_long_to_hear_that_nothing_is_here(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(MIB)
+    client, copies = FakeClient(dag, a=FakePeer()), FakeCopies()
+    copies.seek_seconds = 1000.0
+    async with downloading(client, dag, copies=copies) as (download, held):
+        await keep_all_nodes(held, dag)
+        with trio.fail_after(0.5):
+            await download.wait(0, MIB)
+        assert held.content == content
+
+
+async def test_a_copy_of_another_length_than_is_said_is_none(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(MIB)
+    client, copies = FakeClient(dag, a=FakePeer()), FakeCopies(leaves_of(dag, 0, MIB))
+    copies.blocks = {cid: block[1:] for cid, block in copies.blocks.items()}
+    async with downloading(client, dag, copies=copies) as (download, held):
+        await keep_all_nodes(held, dag)
+        await download.wait(0, MIB)
+        assert held.content == content
+
+
+async def test_what_was_copied_and_evicted_is_copied_again(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    client, copies = FakeClient(dag), FakeCopies(leaves_of(dag, 0, MIB))
+    async with downloading(client, dag, copies=copies) as (download, held):
+        await keep_all_nodes(held, dag)
+        for _ in range(2):
+            await download.wait(0, MIB)
+            held.checked.remove(0, CHUNK)
+            held.presence.remove(0, CHUNK)
+    assert copies.reads == MIB // CHUNK + 1
+
+
+async def test_copies_get_only_the_room_that_there_is(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(4 * MIB)
+    client, copies = FakeClient(dag), FakeCopies(leaves_of(dag, 0, dag.size))
+    room = FakeRoom(is_tight=True)
+    async with downloading(client, dag, copies=copies, room=room) as (download, held):
+        await keep_all_nodes(held, dag)
+        download.prefetch("reader", [(MIB, 2 * MIB)])
+        await download.wait(0, CHUNK)
+        await trio.sleep(1)
+        assert held.present.total() == CHUNK
+
+
+def leaves_of(dag: Dag, start: int, stop: int) -> dict[Cid, bytes]:
+    """The raw leaves of a range."""
+    found = leaves(dag.root, dag.size, start, stop, dag.lookup)
+    return {leaf.cid: dag.blocks[leaf.cid] for leaf in found}
+
+
+async def keep_all_nodes(held: FakeObject, dag: Dag) -> None:
+    await held.keep_nodes([(cid, dag.blocks[cid]) for cid in dag.blocks if cid.codec == DAG_PB])
+
+
+async def test_where_nothing_was_found_peers_are_asked_while_more_is_looked_for(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(96 * MIB)
+    client, copies = FakeClient(dag, a=FakePeer()), FakeCopies()
+    async with downloading(client, dag, copies=copies) as (download, held):
+        await keep_all_nodes(held, dag)
+        await download.wait(0, CHUNK)
+        copies.seek_seconds = 1000.0
+        with trio.fail_after(0.05):
+            await download.wait(80 * MIB, 80 * MIB + CHUNK)
+    assert len(copies.seeks) == 2
