@@ -27,6 +27,8 @@ SIGNATURE_BYTES = 64
 # A verification costs 110-180 µs and records are met again and again; a message is about 1 KiB,
 # so this is at most 10 MiB.
 _REMEMBERED_SIGNATURES = 8_192
+# Twenty referrals an answer name the same keys again and again; some 200 bytes each.
+_REMEMBERED_KEYS = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,14 +41,13 @@ class Network:
 
     def node_id(self, public_key: bytes) -> bytes:
         """Where a key stands in the overlay: 20 bytes, for locating only."""
-        return hashlib.sha256(b"p2pfs-node-1" + self.id + public_key).digest()[:NODE_ID_BYTES]
+        return _node_id(self.id, public_key)
 
     def key_counts(self, public_key: bytes) -> bool:
         """Whether a 32-byte public key solves this network's puzzle."""
         if len(public_key) != PUBLIC_KEY_BYTES:
             return False
-        digest = hashlib.sha256(b"p2pfs-puzzle-1" + public_key).digest()
-        return int.from_bytes(digest, "big") >> (256 - self.puzzle_bits) == 0
+        return self.puzzle_bits == 0 or _puzzle(public_key) >> (256 - self.puzzle_bits) == 0
 
     def signed_bytes(self, domain: str, body: bytes) -> bytes:
         """What a signature covers: domain | 0 | network id | body."""
@@ -76,6 +77,16 @@ def public_network(name: str = DEFAULT_NAME, puzzle_bits: int | None = None) -> 
     if bits != default:
         seed += b"\0" + bytes([bits])
     return Network(name, hashlib.sha256(seed).digest(), bits)
+
+
+@lru_cache(_REMEMBERED_KEYS)
+def _node_id(network_id: bytes, public_key: bytes) -> bytes:
+    return hashlib.sha256(b"p2pfs-node-1" + network_id + public_key).digest()[:NODE_ID_BYTES]
+
+
+@lru_cache(_REMEMBERED_KEYS)
+def _puzzle(public_key: bytes) -> int:
+    return int.from_bytes(hashlib.sha256(b"p2pfs-puzzle-1" + public_key).digest(), "big")
 
 
 @lru_cache(_REMEMBERED_SIGNATURES)

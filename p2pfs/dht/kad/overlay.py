@@ -263,15 +263,15 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
     )
     own = Server(settings, Sockets(sockets))
     async with open_island() as island:
-        membership, living = await island.run(partial(_begin, own))
+        membership, living = await island.run(partial(begin, own))
         try:
             yield KadOverlay(island, own, membership, fetch_page, post_records)
         finally:
             with trio.CancelScope(shield=True):
-                await island.run(partial(_end, own, living))
+                await island.run(partial(end, own, living))
 
 
-async def _begin(server: Server) -> tuple[Membership, asyncio.Task[None]]:
+async def begin(server: Server) -> tuple[Membership, asyncio.Task[None]]:
     """On the island: open the sockets and start the loops."""
     membership = Membership(server, server.settings.peers, server.settings.records.contacts())
     server.greet = membership.greet
@@ -280,7 +280,8 @@ async def _begin(server: Server) -> tuple[Membership, asyncio.Task[None]]:
     return membership, asyncio.create_task(membership.run())
 
 
-async def _end(server: Server, living: asyncio.Task[None]) -> None:
+async def end(server: Server, living: asyncio.Task[None]) -> None:
+    """On the island: end the loops, then close the sockets."""
     living.cancel()
     await asyncio.gather(living, return_exceptions=True)
     server.stop()

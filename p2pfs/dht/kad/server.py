@@ -51,6 +51,8 @@ _REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 100, 1_000
 # Each costs a signature's check and a write, 0.3 ms: twenty files at once, then two a second.
 _STORES_A_SECOND, _STORES_AT_ONCE = 50, 500
 _SECRET_BYTES = 32
+# What others see of a node that is asked hundreds of times a second may be so old.
+_SNAPSHOT_SECONDS = 0.1
 
 
 class Server(KademliaServer):
@@ -220,7 +222,7 @@ class Server(KademliaServer):
         self.renew_snapshots()
 
     def renew_snapshots(self) -> None:
-        """Once for all changes of this turn of the loop."""
+        """Once for all changes of a moment; at once while this node does not know where it is."""
 
         def renew() -> None:
             self._snapshot_due = False
@@ -232,7 +234,8 @@ class Server(KademliaServer):
 
         if not self._snapshot_due:
             self._snapshot_due = True
-            asyncio.get_running_loop().call_soon(renew)
+            pause = _SNAPSHOT_SECONDS if self.observed_snapshot else 0.0
+            asyncio.get_running_loop().call_later(pause, renew)
 
     def _answers(self) -> Answers:
         settings = self.settings

@@ -6,7 +6,6 @@ Times are monotonic seconds, handed in.
 
 from __future__ import annotations
 
-import heapq
 import math
 from collections import Counter
 from dataclasses import dataclass
@@ -43,6 +42,7 @@ _CHECK_AGAIN_SECONDS = (1, 5, 60, 60)
 @dataclass(slots=True)
 class _Entry:
     contact: Contact
+    bucket: int
     seen: float
     proven: float
     failures: int = 0
@@ -59,8 +59,10 @@ class Table:
         self._is_near = is_near
         self._entries: dict[bytes, _Entry] = {}
         self._by_endpoint: dict[Endpoint, bytes] = {}
+        self._failing: dict[bytes, _Entry] = {}
         self._waiting: dict[int, list[Contact]] = {}
         self._touched: dict[int, float] = {}
+        self._siblings_reach: int | None = None  # where the k closest to the own id end
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -109,7 +111,8 @@ class Table:
             return False
         entry = self._entries.get(contact.public_key)
         if entry is not None and entry.contact == contact:
-            entry.seen, entry.proven, entry.failures = now, now, 0
+            entry.proven = now
+            self._seen(entry, now)
             return True
         if entry is not None:
             self._drop(entry.contact)
@@ -119,8 +122,7 @@ class Table:
         if not self._has_room(contact):
             self._wait(contact)
             return False
-        self._entries[contact.public_key] = _Entry(contact, now, now)
-        self._by_endpoint[contact.endpoint] = contact.public_key
+        self._take(contact, now)
         return True
 
     def would_admit(self, hint: Hint) -> bool:
@@ -133,8 +135,7 @@ class Table:
         """The contact at an address, if any, is alive."""
         key = self._by_endpoint.get(address)
         if key is not None:
-            entry = self._entries[key]
-            entry.seen, entry.failures = now, 0
+            self._seen(self._entries[key], now)
 
     def failed(self, address: Endpoint, now: float) -> None:
         """The contact at an address, if any, did not answer; three times over two minutes evict.
@@ -149,10 +150,11 @@ class Table:
             entry.first_failure = now
         entry.check_at = now + _CHECK_AGAIN_SECONDS[min(entry.failures, 3)]
         entry.failures += 1
+        self._failing[key] = entry
         over = now - entry.first_failure >= _EVICT_AFTER_SECONDS
         if entry.failures >= _FAILURES_TO_EVICT and over and self.answering():
             self._drop(entry.contact)
-            self._fill(self._bucket(entry.contact.node_id), now)
+            self._fill(entry.bucket, now)
 
     def closest(self, key: bytes, count: int | None = None) -> list[Contact]:
         """Exactly the k, or `count`, closest that answered last time, the closest first."""
@@ -161,15 +163,11 @@ class Table:
 
     def suspects(self, now: float) -> list[Contact]:
         """Contacts that failed, and are due to be asked again."""
-        return [
-            entry.contact
-            for entry in self._entries.values()
-            if entry.failures and now >= entry.check_at
-        ]
+        return [entry.contact for entry in self._failing.values() if now >= entry.check_at]
 
     def answering(self) -> int:
         """How many contacts answered last time."""
-        return sum(not entry.failures for entry in self._entries.values())
+        return len(self._entries) - len(self._failing)
 
     def snapshot(self, began: float) -> tuple[ContactSnapshot, ...]:
         """All contacts as values; `began` is the UNIX time at which monotonic time was 0."""
@@ -190,31 +188,28 @@ class Table:
 
     def stale_buckets(self, before: float) -> list[int]:
         """Buckets that hold contacts and that no lookup went through since `before`."""
-        held = {self._bucket(entry.contact.node_id) for entry in self._entries.values()}
+        held = {entry.bucket for entry in self._entries.values()}
         return sorted(bucket for bucket in held if self._touched.get(bucket, -math.inf) < before)
 
     def _bucket(self, node_id: bytes) -> int:
         return min(BUCKETS - 1, BUCKETS - distance(self._own_id, node_id).bit_length())
 
     def _members(self, bucket: int) -> list[Contact]:
-        return [
-            entry.contact
-            for entry in self._entries.values()
-            if self._bucket(entry.contact.node_id) == bucket
-        ]
+        return [entry.contact for entry in self._entries.values() if entry.bucket == bucket]
 
     def _has_room(self, new: Contact | Hint) -> bool:
         members = self._members(self._bucket(new.node_id))
-        if not self._within_caps(new, members):
-            return False
-        return len(members) < self.k or (len(members) < 2 * self.k and self._is_sibling(new))
+        fits = len(members) < self.k or (len(members) < 2 * self.k and self._is_sibling(new))
+        return fits and self._within_caps(new, members)
 
     def _is_sibling(self, new: Contact | Hint) -> bool:
         """Whether it is among the k closest to the own id: these are kept beyond a bucket's k."""
-        everybody = (entry.contact for entry in self._entries.values())
-        siblings = _closest(everybody, self._own_id, self.k)
-        farthest = distance(siblings[-1].node_id, self._own_id)
-        return len(siblings) < self.k or distance(new.node_id, self._own_id) < farthest
+        if self._siblings_reach is None:
+            everybody = (entry.contact for entry in self._entries.values())
+            siblings = _closest(everybody, self._own_id, self.k)
+            self._siblings_reach = distance(siblings[-1].node_id, self._own_id)
+        is_closer = distance(new.node_id, self._own_id) < self._siblings_reach
+        return is_closer or len(self._entries) < self.k
 
     def _within_caps(self, new: Contact | Hint, members: list[Contact]) -> bool:
         if self._is_near(new.endpoint.ip):
@@ -228,9 +223,21 @@ class Table:
         in_all = sum(prefix_group(address.ip)[0] == wide for address in self._by_endpoint)
         return in_all < _MOST_WIDE_IN_ALL
 
+    def _take(self, contact: Contact, now: float) -> None:
+        bucket = self._bucket(contact.node_id)
+        self._entries[contact.public_key] = _Entry(contact, bucket, now, now)
+        self._by_endpoint[contact.endpoint] = contact.public_key
+        self._siblings_reach = None
+
+    def _seen(self, entry: _Entry, now: float) -> None:
+        entry.seen, entry.failures = now, 0
+        self._failing.pop(entry.contact.public_key, None)
+
     def _drop(self, contact: Contact) -> None:
         del self._entries[contact.public_key]
         del self._by_endpoint[contact.endpoint]
+        self._failing.pop(contact.public_key, None)
+        self._siblings_reach = None
 
     def _wait(self, contact: Contact) -> None:
         waiting = self._waiting.setdefault(self._bucket(contact.node_id), [])
@@ -246,10 +253,11 @@ class Table:
             if taken or self._has_room(contact):
                 waiting.remove(contact)
             if not taken and self._has_room(contact):
-                self._entries[contact.public_key] = _Entry(contact, now, now)
-                self._by_endpoint[contact.endpoint] = contact.public_key
+                self._take(contact, now)
                 return
 
 
 def _closest(contacts: Iterable[Contact], key: bytes, count: int) -> list[Contact]:
-    return heapq.nsmallest(count, contacts, key=lambda each: distance(each.node_id, key))
+    wanted = int.from_bytes(key, "big")
+    by_distance = {int.from_bytes(each.node_id, "big") ^ wanted: each for each in contacts}
+    return [by_distance[away] for away in sorted(by_distance)[:count]]

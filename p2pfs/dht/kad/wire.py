@@ -45,6 +45,7 @@ HTTPS port (2) | time (8).
 from __future__ import annotations
 
 from enum import IntEnum
+from functools import lru_cache
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -73,6 +74,8 @@ MAX_REFERRALS = 20
 _MAX_RECORDS_A_REPLY = 64
 _MAX_COUNT = 2**31
 _LATEST_TIME = 2**40
+# Twenty referrals a reply, and the same ones again and again; some 200 bytes each.
+_REMEMBERED_ADDRESSES = 16_384
 
 _ADDRESS_BYTES = (6, 18)
 _PORT_BYTES = 2
@@ -251,6 +254,7 @@ def pack_address(address: Endpoint) -> bytes:
     return address.packed_ip + address.port.to_bytes(_PORT_BYTES, "big")
 
 
+@lru_cache(_REMEMBERED_ADDRESSES)
 def parse_address(packed: bytes) -> Endpoint:
     """The endpoint in 6 or 18 bytes; raises MalformedError, also for a port no peer may use."""
     if len(packed) not in _ADDRESS_BYTES:
