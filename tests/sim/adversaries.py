@@ -1,0 +1,157 @@
+"""What hostile nodes of a simulated network do, and how the others come and go.
+
+A hostile node is a real one whose answers are replaced: it joins, proves its key and stays in
+tables like any other.  Colluders know each other, at no cost.  On the path between two others
+nobody is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from random import Random
+from typing import TYPE_CHECKING, TypeAlias
+
+import msgspec
+
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.wire import Find, Get, Outcome, Reply, Request, Store, pack_referrals
+from p2pfs.dht.recordpages import encode_page
+from tests.sim.keys import cheap_identity_of
+
+if TYPE_CHECKING:
+    from p2pfs.addresses import Endpoint
+    from p2pfs.identity import Identity
+    from tests.sim.world import Node, World
+
+# A request, the honest reply to it, and who asks; what is answered instead, None for nothing.
+Lie: TypeAlias = Callable[[Request, Reply, "Endpoint"], Reply | None]
+
+
+class Colluders:
+    """Hostile nodes that know each other; `turn` makes a node that runs one of them."""
+
+    def __init__(self, nodes: Sequence[Node] = ()) -> None:
+        self._members: list[tuple[int, Node]] = []
+        for node in nodes:
+            self.join(node)
+
+    @property
+    def nodes(self) -> list[Node]:
+        return [node for _, node in self._members]
+
+    def join(self, node: Node) -> None:
+        """Be named by the others from now on."""
+        self._members.append((int.from_bytes(node.node_id, "big"), node))
+
+    def misroute(self, request: Request, honest: Reply, source: Endpoint) -> Reply:
+        """To a find: the colluders nearest to the key, and never an honest node, nor a record."""
+        if not isinstance(request, Find):
+            return honest
+        key = int.from_bytes(request.key, "big")
+        nearest = heapq.nsmallest(21, self._members, key=lambda member: member[0] ^ key)
+        named = [
+            (node.identity.public_key, node.address)
+            for _, node in nearest
+            if node.address != source
+        ]
+        return _with_referrals(honest, named[:20])
+
+    def hide(self, request: Request, honest: Reply, source: Endpoint) -> Reply:
+        """Misroute, swallow what is stored, and know of no record."""
+        reply = self.misroute(request, honest, source)
+        if isinstance(request, Find):
+            return msgspec.structs.replace(reply, count=0)
+        if isinstance(request, Get):
+            return msgspec.structs.replace(reply, values=(), more=0)
+        if isinstance(request, Store):
+            return msgspec.structs.replace(reply, outcome=Outcome.STORED)
+        return reply
+
+
+def answer_falsely(random: Random) -> Lie:
+    """Route honestly, but claim a thousand records, and send made-up ones."""
+
+    def lie(request: Request, honest: Reply, _source: Endpoint) -> Reply:
+        if isinstance(request, Find):
+            return msgspec.structs.replace(honest, count=1_000)
+        if isinstance(request, Get):
+            made_up = tuple(random.randbytes(200) for _ in range(3))
+            return msgspec.structs.replace(honest, values=made_up, more=997)
+        if isinstance(request, Store):
+            return msgspec.structs.replace(honest, outcome=Outcome.STORED)
+        return honest
+
+    return lie
+
+
+def endless_page(_subject: bytes, cursor: bytes) -> bytes:
+    """A page of what is nobody's record, as a liar sends over HTTPS, and never the last."""
+    return encode_page([bytes(200)], cursor + b"x")
+
+
+def corrupt(node: Node, lie: Lie) -> None:
+    """From now on the node answers by the lie whoever has a token."""
+    honest = node.server.protocol.answer
+
+    def answer(request: Request, source: Endpoint, length: int) -> Reply | None:
+        reply = honest(request, source, length)
+        if reply is None or reply.is_challenge:
+            return reply
+        return lie(request, reply, source)
+
+    node.server.protocol.answer = answer
+
+
+def ground_identities(key: bytes, count: int, tries: int, world: World) -> list[Identity]:
+    """Keys whose ids lie close to `key`: the best of so many, as a grinder makes them."""
+    made = (world.random.randbytes(32) for _ in range(tries))
+    best = heapq.nsmallest(count, made, key=lambda each: distance(world.network.node_id(each), key))
+    return [cheap_identity_of(each) for each in best]
+
+
+async def crash(world: World, node: Node) -> None:
+    """End a node without a word; others find out by its silence."""
+    world.internet.detach(node.address)
+    await world.stop(node)
+
+
+async def churn(world: World, nodes: Sequence[Node], median: float, returning: float) -> None:
+    """Let these nodes go and be replaced, for ever: sessions are exponential, `median` seconds.
+
+    A share `returning` of them comes back with its store after a session's time; for the others
+    a newcomer comes at once.  The network stays as large as it is.
+    """
+
+    async def live(node: Node) -> None:
+        while True:
+            await asyncio.sleep(_session(world.random, median))
+            await crash(world, node)
+            if world.random.random() < returning:
+                stands_in = await _newcomer(world)
+                await asyncio.sleep(_session(world.random, median))
+                await crash(world, stands_in)
+                await world.start(node, world.some_members())
+            else:
+                node = await _newcomer(world)
+
+    async with asyncio.TaskGroup() as living:
+        for node in nodes:
+            living.create_task(live(node))
+
+
+async def _newcomer(world: World) -> Node:
+    node = world.create()
+    await world.start(node, world.some_members())
+    return node
+
+
+def _session(random: Random, median: float) -> float:
+    return random.expovariate(math.log(2) / median)
+
+
+def _with_referrals(reply: Reply, named: list[tuple[bytes, Endpoint]]) -> Reply:
+    packed_4, packed_6 = pack_referrals(named)
+    return msgspec.structs.replace(reply, referrals_4=packed_4, referrals_6=packed_6)

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.wire import Find, Get, Reply, parse_referrals
+from tests.sim.adversaries import (
+    Colluders,
+    answer_falsely,
+    churn,
+    corrupt,
+    crash,
+    endless_page,
+    ground_identities,
+)
+from tests.sim.records import publish, search, some_subject
+from tests.sim.world import World
+
+
+@pytest.fixture(scope="module")
+def grown() -> Iterator[World]:
+    """A world of 24 nodes; each test that changes some takes others."""
+    world = World(7, k=8)
+    world.run(world.grow(24, settle=20))
+    yield world
+    world.close()
+
+
+def test_colluders_name_the_nearest_of_themselves_and_nobody_else(grown: World) -> None:
+    crowd = Colluders(grown.nodes[:6])
+    key, asker = grown.nodes[9].node_id, grown.nodes[2]
+    reply = crowd.misroute(Find(key=key), Reply(count=3), asker.address)
+    named = [public_key for public_key, _ in parse_referrals(reply)]
+    others = [node for node in grown.nodes[:6] if node is not asker]
+    nearest = sorted(others, key=lambda node: distance(node.node_id, key))
+    assert named == [node.identity.public_key for node in nearest]
+    assert crowd.hide(Find(key=key), Reply(count=3), asker.address).count == 0
+
+
+def test_a_corrupted_node_proves_itself_and_lies(grown: World) -> None:
+    liar, asker = grown.nodes[4], grown.nodes[5]
+    corrupt(liar, answer_falsely(grown.random))
+    found = grown.run(asker.server.asker.ask_proof(liar.address, Find(key=bytes(20))))
+    assert found[0].count == 1_000
+    assert found[1].contact.public_key == liar.identity.public_key
+    reply = grown.run(asker.server.asker.ask(liar.address, Get(key=bytes(20))))
+    assert reply.values
+    assert len(reply.values) == 3
+
+
+def test_a_reader_survives_liars_with_endless_pages(grown: World) -> None:
+    subject = some_subject(5)
+    grown.run(publish(grown, grown.nodes[10], subject))
+    for liar in grown.closest(subject.key, 3, grown.nodes[11:20]):
+        corrupt(liar, answer_falsely(grown.random))
+        liar.page = endless_page
+    assert len(grown.run(search(grown, grown.nodes[22], subject))) == 1
+
+
+def test_ground_keys_lie_closer_than_any_honest_node(grown: World) -> None:
+    key = some_subject(6).key
+    made = ground_identities(key, 5, 5_000, grown)
+    farthest = max(distance(grown.network.node_id(each.public_key), key) for each in made)
+    assert farthest < distance(grown.closest(key, 1)[0].node_id, key)
+
+
+def test_a_network_in_churn_stays_as_large_and_old_stores_come_back() -> None:
+    world = World(8, k=8)
+    world.run(world.grow(16, settle=10))
+
+    async def some_minutes() -> None:
+        going = asyncio.create_task(churn(world, world.nodes[4:], median=120, returning=0.5))
+        await asyncio.sleep(900)
+        going.cancel()
+
+    world.run(some_minutes())
+    assert len(world.members()) in range(14, 18)
+    assert len(world.nodes) > 30
+    world.close()
+
+
+def test_a_crashed_node_is_silent(grown: World) -> None:
+    dead = grown.nodes[20]
+    grown.run(crash(grown, dead))
+    assert not dead.runs
+    assert not grown.run(grown.nodes[21].server.verify(dead.address))

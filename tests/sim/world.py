@@ -1,0 +1,178 @@
+"""A whole network of the real overlay code, on virtual time and an internet in memory.
+
+Everything follows from one printed seed, the keys from a shipped file.  Who in it is hostile is
+`adversaries`; what is measured, `bench.overlaycells`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, field
+from random import Random
+from typing import TYPE_CHECKING, TypeVar
+
+from p2pfs.addresses import Endpoint, Neighbourhood, Scope, scope
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.membership import Membership
+from p2pfs.dht.kad.overlay import begin, end
+from p2pfs.dht.kad.server import Server
+from p2pfs.dht.kad.settings import Settings
+from p2pfs.dht.memorystore import MemoryRecordStore
+from tests.sim.internet import Attachment, Internet, Latency, scattered
+from tests.sim.keys import CHEAP, cheap_identity
+from tests.sim.loop import VirtualLoop
+
+if TYPE_CHECKING:
+    from p2pfs.identity import Identity
+    from p2pfs.network import Network
+
+T = TypeVar("T")
+
+# UNIX seconds when virtual time begins: some day, and always the same.
+START = 1_800_000_000
+UDP_PORT = 7117
+# Far from every UDP port that is used here, as several nodes of one IP have several.
+_HTTPS_ABOVE_UDP = 20_000
+# A newcomer is told of so many nodes by its user.
+_PEERS = 3
+# So many newcomers a second; more at once than there are members would find nobody settled.
+_ARRIVALS_A_SECOND = 50
+
+
+@dataclass
+class Node:
+    """One member: what it was made of, and while it runs, its parts."""
+
+    identity: Identity
+    address: Endpoint
+    store: MemoryRecordStore = field(default_factory=MemoryRecordStore)
+    server: Server = field(init=False)
+    membership: Membership = field(init=False)
+    living: asyncio.Task[None] | None = None
+    page: Callable[[bytes, bytes], bytes] | None = None  # of a liar, in the place of its records
+
+    @property
+    def node_id(self) -> bytes:
+        return self.server.own_id
+
+    @property
+    def https(self) -> Endpoint:
+        return Endpoint(self.address.ip, self.address.port + _HTTPS_ABOVE_UDP)
+
+    @property
+    def runs(self) -> bool:
+        return self.living is not None
+
+
+class World:
+    """A network of nodes, its clock and its dice; all methods but `run` are for its own tasks."""
+
+    def __init__(
+        self,
+        seed: int,
+        *,
+        k: int = 20,
+        latency: Latency | None = None,
+        loss: float = 0.0,
+        network: Network = CHEAP,
+        identity: Callable[[int], Identity] = cheap_identity,
+    ) -> None:
+        self.seed, self.k, self.network = seed, k, network
+        self.loop = VirtualLoop()
+        self.random = Random(seed)
+        self.internet = Internet(self.loop, self.random, latency or scattered(0.05), loss)
+        self.nodes: list[Node] = []
+        self._by_https: dict[Endpoint, Node] = {}
+        self._identities = map(identity, itertools.count(self.random.randrange(2**40)))
+        self._ips = distinct_ips(self.random)
+
+    def run(self, awaitable: Awaitable[T]) -> T:
+        """What it returns or raises, once it has ended; the others stand still after that."""
+
+        async def waited() -> T:
+            return await awaitable
+
+        return self.loop.run_until_complete(waited())
+
+    def clock(self) -> float:
+        """UNIX seconds, virtual."""
+        return START + self.loop.time()
+
+    def create(self, address: Endpoint | None = None, identity: Identity | None = None) -> Node:
+        """A node that does not run yet, with a key and an IP of its own in a /16 of its own."""
+        address = address or Endpoint(next(self._ips), UDP_PORT)
+        node = Node(identity or next(self._identities), address)
+        self.nodes.append(node)
+        self._by_https[node.https] = node
+        return node
+
+    async def start(self, node: Node, peers: Iterable[Node] = ()) -> None:
+        """Run a node, with what its store holds of its last run."""
+        settings = Settings(
+            node.identity,
+            self.network,
+            Neighbourhood(),
+            node.https.port,
+            node.store,
+            tuple(peer.address for peer in peers),
+            self.clock,
+            self.random,
+            self.k,
+        )
+        node.server = Server(settings, Attachment(self.internet, node.address))
+        node.membership, node.living = await begin(node.server)
+
+    async def stop(self, node: Node) -> None:
+        """As a user ends it: what it holds is kept in its store."""
+        living, node.living = node.living, None
+        if living is not None:
+            await end(node.server, living)
+
+    async def grow(self, count: int, settle: float = 60.0) -> None:
+        """So many newcomers, one after the other, each told of some members; then a while."""
+        for _ in range(count):
+            peers = self.some_members()
+            await self.start(self.create(), peers)
+            await asyncio.sleep(1 / _ARRIVALS_A_SECOND)
+        await asyncio.sleep(settle)
+
+    def at(self, https: Endpoint) -> Node | None:
+        """The node that runs there."""
+        node = self._by_https.get(https)
+        return node if node is not None and node.runs else None
+
+    def members(self) -> list[Node]:
+        """Those that run."""
+        return [node for node in self.nodes if node.runs]
+
+    def some_members(self) -> list[Node]:
+        """Whom a newcomer is told of."""
+        members = self.members()
+        return self.random.sample(members, min(_PEERS, len(members)))
+
+    async def stop_all(self) -> None:
+        """End every node that runs."""
+        for node in self.nodes:
+            await self.stop(node)
+
+    def close(self) -> None:
+        """End all of it, and leave no task behind."""
+        self.run(self.stop_all())
+        self.loop.close()
+
+    def closest(self, key: bytes, count: int, among: Sequence[Node] | None = None) -> list[Node]:
+        """Those that run and truly are the closest to a key, as no node could know."""
+        running = self.members() if among is None else among
+        return sorted(running, key=lambda node: distance(node.node_id, key))[:count]
+
+
+def distinct_ips(random: Random) -> Iterable[str]:
+    """Global IPv4 addresses in shuffled order, no two of one /16."""
+    wide = [(first, second) for first in range(1, 224) for second in range(256)]
+    random.shuffle(wide)
+    for first, second in wide:
+        ip = f"{first}.{second}.{random.randrange(256)}.{random.randrange(1, 255)}"
+        if scope(ip) is Scope.GLOBAL:
+            yield ip
