@@ -236,6 +236,7 @@ async def _join(
                 store=records,
                 fetch_page=parts.client.fetch_page,
                 post_records=parts.client.post_records,
+                most_entries=settings.max_entries,
                 peers=addresses,
                 server=_FORCED_SERVER[settings.server],
             ) as kad,

@@ -232,6 +232,8 @@ def made_limits() -> dict[str, str]:
         "values of a batch": recordpages.MAX_BATCH_VALUES,
         "subjects of a value": recordpages.MAX_SUBJECTS_PER_VALUE,
         "cursor bytes": recordpages.MAX_CURSOR_BYTES,
+        "digests of what is known": recordpages.MAX_KNOWN,
+        "levels, shards of a hot tag": f"{records.TAG_LEVELS}, {records.TAG_SHARDS}",
         "batches a s and group": pages._BATCHES_PER_SECOND,
         "requests in flight a group": gateway._MAX_IN_FLIGHT,
         "intervals told": contents._MAX_HELD_INTERVALS,

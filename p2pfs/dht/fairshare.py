@@ -106,6 +106,10 @@ class Members(Generic[M]):
         equals = [group for group in groups if self._sizes[group] == most]
         return equals[0] if len(equals) == 1 else max(equals, key=self._highest)
 
+    def highest_turn(self, origin: Origin) -> int:
+        """Of a publisher that has some."""
+        return max(self._turns[origin[-1]].values())
+
     def first_to_leave(self, origin: Origin) -> M:
         """Of a publisher that has some."""
         turns = self._turns[origin[-1]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from p2pfs.content.metainfo import has_expired
@@ -13,6 +14,7 @@ from p2pfs.dht.records import KEY_BYTES
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
     MAX_NAMES,
+    SECRET_BYTES,
     NamePage,
     RecordPage,
     Room,
@@ -20,7 +22,9 @@ from p2pfs.dht.recordstore import (
     Usage,
     first_names,
     first_page,
+    is_full,
     latest_contacts,
+    leaving,
     limit_of,
     room_of,
     turn_to_leave,
@@ -30,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from p2pfs.dht.fairshare import Origin
-    from p2pfs.dht.records import Record
+    from p2pfs.dht.records import Record, Subject
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +68,15 @@ class _Room:
 class MemoryRecordStore:
     """See `RecordStore`."""
 
-    def __init__(self, budget: Usage = DEFAULT_BUDGET) -> None:
+    def __init__(self, budget: Usage = DEFAULT_BUDGET, secret: bytes | None = None) -> None:
+        """`secret` draws samples of tags: given, they are the same in every run."""
         self._budget = budget
+        self._secret = secret or os.urandom(SECRET_BYTES)
         self._lock = threading.Lock()
         self._keys: dict[bytes, _Key] = {}
         self._bodies: dict[bytes, _Body] = {}
         self._rooms = {room: _Room() for room in Room}
+        self._arrivals = count()
         self._contacts: list[tuple[bytes, int]] = []
 
     def put(self, record: Record, source_ip: str, now: int) -> Stored:
@@ -77,11 +84,7 @@ class MemoryRecordStore:
 
     def put_all(self, records: Sequence[Record], source_ip: str, now: int) -> list[Stored]:
         with self._lock:
-            turn = turn_to_leave(now)
-            return [
-                self._put(_Row(record, origin_of(record.publisher, source_ip), turn), now)
-                for record in records
-            ]
+            return [self._put(record, source_ip, now) for record in records]
 
     def rows(self, key: bytes, now: int) -> list[Record]:
         with self._lock:
@@ -132,8 +135,8 @@ class MemoryRecordStore:
     def keep_contacts(self, contacts: Iterable[tuple[bytes, int]]) -> None:
         self._contacts = latest_contacts(contacts)
 
-    def _put(self, row: _Row, now: int) -> Stored:
-        record, key = row.record, row.record.subject.key
+    def _put(self, record: Record, source_ip: str, now: int) -> Stored:
+        key = record.subject.key
         held = self._keys[key].rows.get(record.slot) if key in self._keys else None
         if held is not None and held.record.value == record.value:
             return Stored.STORED
@@ -142,23 +145,28 @@ class MemoryRecordStore:
         left = [] if held is None else [held]
         for each in left:
             self._remove(each)
-        if self._clear_key(row, now, left) and self._clear_room(row, left):
+        origin, others = origin_of(record.publisher, source_ip), self._others(record.subject, now)
+        row = _Row(record, origin, turn_to_leave(record, now, self._secret, others))
+        if self._clear_key(row, others, left) and self._clear_room(row, left):
             self._add(row)
             return Stored.STORED
         for each in left:
             self._add(each)
         return Stored.FULL
 
-    def _clear_key(self, row: _Row, now: int, left: list[_Row]) -> bool:
+    def _others(self, subject: Subject, now: int) -> int:
+        """The rows under a key that are alive, if those that are not were too many."""
+        key = subject.key
+        if key in self._keys and is_full(subject, len(self._keys[key].rows)):
+            self._expire(key, now)
+        return len(self._keys[key].rows) if key in self._keys else 0
+
+    def _clear_key(self, row: _Row, others: int, left: list[_Row]) -> bool:
         """Whether there is a row for it under its key now; what had to leave is added to `left`."""
-        key, limit = row.record.subject.key, row.record.subject.rules.rows_per_key
-        if key not in self._keys or len(self._keys[key].rows) < limit:
+        if not is_full(row.record.subject, others):
             return True
-        self._expire(key, now)
-        under = self._keys.get(key)
-        if under is None or len(under.rows) < limit:
-            return True
-        origin = loser(row.origin, under.crowd)
+        under = self._keys[row.record.subject.key]
+        origin = leaving(row.record, row.origin, row.turn, under.crowd)
         if origin is None:
             return False
         left.append(under.rows[under.crowd.first_to_leave(origin)])
@@ -203,7 +211,7 @@ class MemoryRecordStore:
             body = self._bodies[record.value] = _Body(room_of(record), row.origin)
             room = self._rooms[body.room]
             room.usage = room.usage.plus(1, len(record.value))
-            room.crowd.add(record.value, row.origin, row.turn)
+            room.crowd.add(record.value, row.origin, -next(self._arrivals))
         body.rows.add((key, record.slot))
 
     def _remove(self, row: _Row) -> None:

@@ -33,6 +33,8 @@ MAX_BATCH_VALUES = 256
 _MAX_BATCH_ROWS = 1_024
 # A meta-info has one subject for each of 16 tags and 8 words, and its root.
 MAX_SUBJECTS_PER_VALUE = 32
+# A reader of a key may know all that another holder has: more than any key holds.
+MAX_KNOWN = 2_048
 # Opaque to whom it is given; a key (20 bytes), and a place in the order of its slots (64 + 2).
 MAX_CURSOR_BYTES = 96
 # The key of a record and the digest of its value.
@@ -58,6 +60,13 @@ def encode_page(values: Iterable[bytes], next_cursor: bytes | None) -> bytes:
     if next_cursor is not None:
         fields["next"] = next_cursor
     return dag_cbor.encode(fields)
+
+
+def parse_known(raw: bytes) -> frozenset[bytes]:
+    """The digests of what a reader has, one after the other; raises MalformedError."""
+    if len(raw) % DIGEST_BYTES or len(raw) > MAX_KNOWN * DIGEST_BYTES:
+        raise MalformedError(f"at most {MAX_KNOWN} digests of {DIGEST_BYTES} bytes each")
+    return frozenset(raw[at : at + DIGEST_BYTES] for at in range(0, len(raw), DIGEST_BYTES))
 
 
 def parse_page(raw: bytes) -> Page:

@@ -83,11 +83,16 @@ class Subject:
     @property
     def key(self) -> bytes:
         """Where in the overlay it belongs: 20 bytes."""
-        return hashlib.sha256(self.encode()).digest()[:KEY_BYTES]
+        return key_of(self.encode())
 
     @property
     def rules(self) -> KindRules:
         return RULES[self.kind]
+
+
+def key_of(encoded: bytes) -> bytes:
+    """The key of an encoded subject."""
+    return hashlib.sha256(encoded).digest()[:KEY_BYTES]
 
 
 def provider_subject(multihash: bytes) -> Subject:
@@ -112,6 +117,11 @@ def tag_subject(tag: str, level: int = 0, shard: int = 0) -> Subject:
 def tag_shard(multihash: bytes) -> int:
     """The shard of a tag's level 1 where a root belongs."""
     return hashlib.sha256(multihash).digest()[0] % TAG_SHARDS
+
+
+def shard_subject(tag: Subject, multihash: bytes) -> Subject:
+    """Where a root is found under a tag whose level 0 is full."""
+    return tag_subject(str(tag.parts[0]), 1, tag_shard(multihash))
 
 
 def parse_subject(raw: bytes) -> Subject:

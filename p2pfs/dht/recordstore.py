@@ -6,16 +6,23 @@ The store that a node uses is in `sqlitestore`, the one of virtual networks in `
 
 from __future__ import annotations
 
+import hmac
 from dataclasses import dataclass
 from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Protocol
 
-from p2pfs.dht.records import PROVIDER, Record
+from p2pfs.dht.fairshare import Crowd, loser
+from p2pfs.dht.records import PROVIDER, TAG, Record, Subject
 from p2pfs.errors import P2pfsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from p2pfs.dht.fairshare import Origin
+
+SECRET_BYTES = 32
+# Two draws of 48 bits are the same once in a lifetime, and the sum fits SQLite's integers.
+_DRAWN_BYTES = 6
 # 224 KiB of a page of 256.
 MAX_NAMES = 8_192
 # Many times what the routing table holds.
@@ -77,6 +84,13 @@ class NamePage:
 
     names: tuple[bytes, ...]
     next: bytes | None
+
+
+class KeyCrowd(Crowd, Protocol):
+    """The records under a key."""
+
+    def highest_turn(self, origin: Origin) -> int:
+        """Of a publisher that has some there."""
 
 
 class RecordStoreError(P2pfsError):
@@ -167,6 +181,28 @@ def limit_of(room: Room, budget: Usage) -> Usage:
     return Usage(budget.values * percent // 100, budget.bytes * percent // 100)
 
 
-def turn_to_leave(now: int) -> int:
-    """The later it was stored, the later it leaves."""
-    return -now
+def turn_to_leave(record: Record, now: int, secret: bytes, others: int) -> int:
+    """The highest of a publisher's leaves first; `others` are the rows under its key now.
+
+    Under a tag a uniform sample stays: whom a secret of this node draws.  What came while there was
+    room to spare stays longer, for its publisher was not told that the tag's second level counts.
+    Under other keys, and of the budget, the oldest leaves.
+    """
+    if record.subject.kind != TAG:
+        return -now
+    drawn = int.from_bytes(hmac.digest(secret, record.slot, "sha256")[:_DRAWN_BYTES], "big")
+    told = is_full(record.subject, others + 1)
+    return drawn + (told << 8 * _DRAWN_BYTES)
+
+
+def is_full(subject: Subject, rows: int) -> bool:
+    """Whether a key that holds so many rows is full; so say publishers, holders and readers."""
+    return rows >= subject.rules.rows_per_key
+
+
+def leaving(record: Record, origin: Origin, turn: int, crowd: KeyCrowd) -> Origin | None:
+    """Whose record leaves a full key for a newcomer; None if it is refused."""
+    found = loser(origin, crowd)
+    if found is None and record.subject.kind == TAG and crowd.highest_turn(origin) > turn:
+        return origin
+    return found

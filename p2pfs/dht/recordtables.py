@@ -155,6 +155,11 @@ class KeyCrowd:
         found = self._database.execute(_LARGEST_OF_KEY[len(within)], (self._key, *within))
         return bytes(found.fetchone()[0])
 
+    def highest_turn(self, origin: Origin) -> int:
+        """Of a publisher that has some."""
+        found = self._database.execute(f"SELECT max(turn) {_OF_KEY[3]}", (self._key, *origin))
+        return int(found.fetchone()[0])
+
     def remove_first(self, origin: Origin) -> None:
         """Of a publisher that has some."""
         sql = f"SELECT slot {_OF_KEY[3]} ORDER BY turn DESC, slot DESC LIMIT 1"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, Record, parse_subject
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
     MAX_NAMES,
+    SECRET_BYTES,
     NamePage,
     RecordPage,
     RecordStoreError,
@@ -25,7 +27,9 @@ from p2pfs.dht.recordstore import (
     Usage,
     first_names,
     first_page,
+    is_full,
     latest_contacts,
+    leaving,
     limit_of,
     room_of,
     turn_to_leave,
@@ -51,12 +55,15 @@ _EXPIRED_AT_ONCE = 500
 
 
 @contextmanager
-def open_record_store(path: Path, budget: Usage = DEFAULT_BUDGET) -> Iterator[SqliteRecordStore]:
+def open_record_store(
+    path: Path, budget: Usage = DEFAULT_BUDGET, secret: bytes | None = None
+) -> Iterator[SqliteRecordStore]:
     """The store in a file, made if it is not there; one that cannot be used is moved aside.
 
-    What is lost with it the network brings again.  Raises RecordStoreError.
+    What is lost with it the network brings again.  `secret` draws samples of tags: a new one in
+    each run unless it is given.  Raises RecordStoreError.
     """
-    store = SqliteRecordStore(path, budget)
+    store = SqliteRecordStore(path, budget, secret or os.urandom(SECRET_BYTES))
     store.usage()  # opens it
     with closing(store):
         yield store
@@ -65,9 +72,10 @@ def open_record_store(path: Path, budget: Usage = DEFAULT_BUDGET) -> Iterator[Sq
 class SqliteRecordStore:
     """See `RecordStore`; made by `open_record_store`."""
 
-    def __init__(self, path: Path, budget: Usage) -> None:
+    def __init__(self, path: Path, budget: Usage, secret: bytes) -> None:
         self._file = RecordFile(path)
         self._budget = budget
+        self._secret = secret
 
     def put(self, record: Record, source_ip: str, now: int) -> Stored:
         return self.put_all([record], source_ip, now)[0]
@@ -178,11 +186,13 @@ class SqliteRecordStore:
         origin = origin_of(record.publisher, source_ip)
         database.execute("SAVEPOINT before")
         database.execute("DELETE FROM records WHERE key = ? AND slot = ?", place)
-        fits = _clear_key(database, record, origin, now) and self._clear_room(
+        others = _others(database, record.subject, now)
+        turn = turn_to_leave(record, now, self._secret, others)
+        fits = _clear_key(database, record, origin, turn, others) and self._clear_room(
             database, record, origin
         )
         if fits:
-            _insert(database, record, origin, turn_to_leave(now))
+            _insert(database, record, origin, turn)
         else:
             database.execute("ROLLBACK TO before")
         database.execute("RELEASE before")
@@ -196,10 +206,10 @@ class SqliteRecordStore:
             used = Usage(*database.execute(sql, (room,)).fetchone())
             if used.fits(len(record.value), limit):
                 return True
-            leaving = loser(origin, crowd) if used.values else None
-            if leaving is None:
+            loses = loser(origin, crowd) if used.values else None
+            if loses is None:
                 return False
-            crowd.remove_first(leaving)
+            crowd.remove_first(loses)
         return True
 
 
@@ -210,19 +220,27 @@ def _body_id(database: sqlite3.Connection, value: bytes) -> int | None:
     return None if row is None else int(row[0])
 
 
-def _clear_key(database: sqlite3.Connection, record: Record, origin: Origin, now: int) -> bool:
+def _others(database: sqlite3.Connection, subject: Subject, now: int) -> int:
+    """The rows under a key that are alive, if those that are not were too many."""
+    crowd = KeyCrowd(database, subject.key)
+    rows = crowd.size(())
+    if not is_full(subject, rows):
+        return rows
+    sql = "DELETE FROM records WHERE key = ? AND expires <= ?"
+    return rows - database.execute(sql, (subject.key, _since(now))).rowcount
+
+
+def _clear_key(
+    database: sqlite3.Connection, record: Record, origin: Origin, turn: int, others: int
+) -> bool:
     """Whether there is a row for it under its key now, whatever had to leave."""
-    key, limit = record.subject.key, record.subject.rules.rows_per_key
-    crowd = KeyCrowd(database, key)
-    if crowd.size(()) < limit:
+    if not is_full(record.subject, others):
         return True
-    database.execute("DELETE FROM records WHERE key = ? AND expires <= ?", (key, _since(now)))
-    if crowd.size(()) < limit:
-        return True
-    leaving = loser(origin, crowd)
-    if leaving is not None:
-        crowd.remove_first(leaving)
-    return leaving is not None
+    crowd = KeyCrowd(database, record.subject.key)
+    loses = leaving(record, origin, turn, crowd)
+    if loses is not None:
+        crowd.remove_first(loses)
+    return loses is not None
 
 
 def _insert(database: sqlite3.Connection, record: Record, origin: Origin, turn: int) -> None:

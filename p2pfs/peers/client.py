@@ -159,12 +159,19 @@ class Client:
             raise PeerUnavailableError(f"what the peer says it has: {error}") from error
 
     async def fetch_page(
-        self, public_key: bytes, endpoint: Endpoint, subject: bytes, cursor: bytes
+        self, public_key: bytes, endpoint: Endpoint, subject: bytes, cursor: bytes, known: bytes
     ) -> bytes:
-        """A page of the records under an encoded subject, from where `cursor` says; unverified."""
-        target = f"/p2pfs/v1/records?subject={subject.hex()}&cursor={cursor.hex()}"
+        """A page of the records under an encoded subject, from where `cursor` says; unverified.
+
+        Without those of which `known` holds the digests, one after the other.
+        """
+        query = f"subject={subject.hex()}&cursor={cursor.hex()}"
         provider = Provider(public_key, (endpoint,))
-        request = Request("GET", target, _PAGE)
+        request = (
+            Request("POST", f"/p2pfs/v1/records/missing?{query}", _PAGE, known)
+            if known
+            else Request("GET", f"/p2pfs/v1/records?{query}", _PAGE)
+        )
         async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
             return await answer.read()
 

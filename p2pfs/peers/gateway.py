@@ -22,7 +22,7 @@ from p2pfs.peers.asked import asked_of
 from p2pfs.peers.contents import CONTENT_PATH, HAVE_PATH, NODES_PATH, Contents
 from p2pfs.peers.dialbacks import DIALBACK_PATH, Dialbacks
 from p2pfs.peers.limits import InFlight, client_group
-from p2pfs.peers.pages import NAMED_PATH, NAMES_PATH, RECORDS_PATH, Pages
+from p2pfs.peers.pages import MISSING_PATH, NAMED_PATH, NAMES_PATH, RECORDS_PATH, Pages
 from p2pfs.peers.routing import ROUTING_PATH, Routing, stored_providers
 from p2pfs.peers.trustless import RefusedError
 
@@ -68,6 +68,7 @@ def build_gateway(
         RECORDS_PATH: pages.answer,
         NAMES_PATH: pages.names,
         NAMED_PATH: pages.named,
+        MISSING_PATH: pages.missing,
         ROUTING_PATH: routing.answer,
         DIALBACK_PATH: Dialbacks(probe).answer,
     }

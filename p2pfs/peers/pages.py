@@ -17,22 +17,25 @@ from p2pfs.dht.kad.repairing import KEY_BITS, Region
 from p2pfs.dht.recordpages import (
     MAX_BODY_BYTES,
     MAX_CURSOR_BYTES,
+    MAX_KNOWN,
     MAX_NAMED,
     MAX_PAGE_VALUE_BYTES,
     NAME_BYTES,
     encode_named,
     encode_names,
     encode_page,
+    parse_known,
     split_names,
 )
-from p2pfs.dht.records import KEY_BYTES, MAX_SUBJECT_BYTES, parse_subject
+from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, MAX_SUBJECT_BYTES, parse_subject
+from p2pfs.dht.recordstore import first_page
 from p2pfs.errors import MalformedError
 from p2pfs.peers.answers import Answer, read_body, whole
 from p2pfs.peers.limits import Rate, client_group
 from p2pfs.peers.trustless import RefusedError
 
 if TYPE_CHECKING:
-    from p2pfs.dht.recordstore import RecordStore
+    from p2pfs.dht.recordstore import RecordPage, RecordStore
     from p2pfs.peers.asked import Asked
 
 T = TypeVar("T")
@@ -41,6 +44,7 @@ Accept = Callable[[bytes, str], Awaitable[int]]
 
 RECORDS_PATH = "/p2pfs/v1/records"
 NAMES_PATH, NAMED_PATH = "/p2pfs/v1/names", "/p2pfs/v1/named"
+MISSING_PATH = "/p2pfs/v1/records/missing"
 # PROTOCOLS section 4.
 _BATCHES_PER_SECOND = 10
 # Reads of the record store at once; they are short, and its disk is one.
@@ -97,12 +101,26 @@ class Pages:
         if not self._is_near(ip) and not self._batches.take(client_group(ip), trio.current_time()):
             raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "at most ten batches a second")
 
-    async def _page(self, query: bytes) -> Answer:
+    async def missing(self, asked: Asked) -> Answer:
+        """A page without those records whose digests are in the body of the request."""
+        asked.need_method("POST")
+        known = parse_known(await read_body(asked.receive, MAX_KNOWN * DIGEST_BYTES))
+        return await self._page(asked.query, known)
+
+    async def _page(self, query: bytes, known: frozenset[bytes] = frozenset()) -> Answer:
         subject = parse_subject(_hexadecimal(query, "subject", MAX_SUBJECT_BYTES))
         cursor = _hexadecimal(query, "cursor", MAX_CURSOR_BYTES)
-        page = await self._read(self._records.page, subject.key, cursor, MAX_PAGE_VALUE_BYTES)
+        read = partial(self._missing, known) if known else self._records.page
+        page = await self._read(read, subject.key, cursor, MAX_PAGE_VALUE_BYTES)
         encoded = encode_page([record.value for record in page.records], page.next)
         return whole(HTTPStatus.OK, encoded, "application/octet-stream")
+
+    def _missing(
+        self, known: frozenset[bytes], key: bytes, cursor: bytes, max_bytes: int, now: int
+    ) -> RecordPage:
+        rows = self._records.rows(key, now)
+        unknown = (each for each in rows if each.slot > cursor and each.digest not in known)
+        return first_page(unknown, max_bytes)
 
     async def _take(self, asked: Asked) -> Answer:
         self._count(asked.ip)

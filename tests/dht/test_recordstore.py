@@ -1,5 +1,6 @@
 """One suite over both record stores, then what only the one on disk can do."""
 
+import hmac
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,7 @@ from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import (
     META,
     RULES,
+    TAG,
     Record,
     Subject,
     create_provider_record,
@@ -211,6 +213,24 @@ def test_chunk_ids_leave_room_for_roots_and_the_other_way_round(open_store: Open
         assert store.put_all(records, SOURCE, NOW).count(Stored.STORED) == 3
 
 
+def test_of_a_full_tag_a_uniform_sample_of_a_publisher_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RULES, TAG, replace(RULES[TAG], rows_per_key=20))
+    records = [made_up(n) for n in range(200)]
+    drawn = sorted(records, key=lambda each: hmac.digest(b"secret", each.slot, "sha256"))
+    with open_record_store(tmp_path / "s", secret=b"secret") as on_disk:
+        for store in (on_disk, MemoryRecordStore(secret=b"secret")):
+            for renewal in range(3):
+                for each in records:
+                    renewed = replace(each, value=each.value + bytes([renewal]), rank=renewal + 1)
+                    store.put(renewed, SOURCE, NOW + renewal)
+                slots = {row.slot for row in store.rows(MUSIC.key, NOW)}
+                if renewal == 0:  # nobody leaves whose publisher does not know that it is full
+                    assert slots >= {each.slot for each in records[:19]}
+            assert slots == {each.slot for each in drawn[:20]}
+
+
 put_once = st.tuples(
     st.sampled_from(["8.8.8.8", "8.8.8.9", "8.8.9.9", "9.9.9.9", "2001:4::1", "2001:4:1::1"]),
     st.integers(0, 4),
@@ -242,8 +262,11 @@ def test_both_stores_keep_the_same_of_a_full_key(puts: list[tuple[object, ...]])
 
 
 def opened_stores(budget: Usage) -> Iterator[RecordStore]:
-    yield MemoryRecordStore(budget)
-    with TemporaryDirectory() as folder, open_record_store(Path(folder) / "s", budget) as store:
+    yield MemoryRecordStore(budget, b"secret")
+    with (
+        TemporaryDirectory() as folder,
+        open_record_store(Path(folder) / "s", budget, b"secret") as store,
+    ):
         yield store
 
 

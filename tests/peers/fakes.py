@@ -20,6 +20,7 @@ from p2pfs.content.unixfs import FileNode, parse_file
 from p2pfs.content.walk import walk
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
+from p2pfs.dht.recordstore import RecordStore
 from p2pfs.errors import MalformedError, NoPeersError, NotFoundError
 from p2pfs.identity import Identity
 from p2pfs.peers.contents import Contents
@@ -28,7 +29,7 @@ from p2pfs.peers.exchange import Asking, http_client
 from p2pfs.peers.gateway import Gateway
 from p2pfs.peers.ledger import Ledger
 from p2pfs.peers.pacing import Link
-from p2pfs.peers.pages import RECORDS_PATH, Pages
+from p2pfs.peers.pages import MISSING_PATH, RECORDS_PATH, Pages
 from p2pfs.peers.reach import listen
 from p2pfs.peers.routing import ROUTING_PATH, Routing
 from p2pfs.peers.streams.http import serve_asgi
@@ -123,12 +124,18 @@ async def nobody(cid: Cid, found: Callable[[Provider], None]) -> None:
     raise NoPeersError("a network of one")
 
 
-def gateway_of(blocks: MemoryBlocks, *, near: bool = True, uplink: Link | None = None) -> Gateway:
-    """A node that holds these blocks and no records, and is alone."""
-    pages = Pages(MemoryRecordStore(), no_records, lambda _: near, lambda: 0)
+def gateway_of(
+    blocks: MemoryBlocks,
+    *,
+    near: bool = True,
+    uplink: Link | None = None,
+    records: RecordStore | None = None,
+) -> Gateway:
+    """A node that holds these blocks and perhaps records, and is alone."""
+    pages = Pages(records or MemoryRecordStore(), no_records, lambda _: near, lambda: 0)
     own = Provider(identity("server").public_key, ())
     routing = Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
-    others = {RECORDS_PATH: pages.answer, ROUTING_PATH: routing.answer}
+    others = {RECORDS_PATH: pages.answer, MISSING_PATH: pages.missing, ROUTING_PATH: routing.answer}
     return Gateway(Contents(blocks), others, lambda _: near, uplink)  # type: ignore[arg-type]
 
 

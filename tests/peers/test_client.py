@@ -11,8 +11,9 @@ import trio
 from p2pfs.content.car import block_prefix, encode_header
 from p2pfs.content.cid import MAX_BLOCK_BYTES, cid_of, parse_cid
 from p2pfs.content.intervals import Intervals
+from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import parse_page
-from p2pfs.dht.records import tag_subject
+from p2pfs.dht.records import Record, tag_subject
 from p2pfs.errors import MalformedError
 from p2pfs.peers import client
 from p2pfs.peers import pages as pages_module
@@ -318,7 +319,7 @@ async def test_record_pages_and_batches_go_both_ways() -> None:
     async with serving(gateway()) as peer, open_client() as asking:
         at = peer.addresses[0]
         key = peer.public_key
-        page = await asking.fetch_page(key, at, tag_subject("music").encode(), b"")
+        page = await asking.fetch_page(key, at, tag_subject("music").encode(), b"", b"")
         assert parse_page(page).values == ()
         assert await asking.post_records(key, at, b"x" * 1_000) == 1_000
         with pytest.raises(PeerUnavailableError):
@@ -326,7 +327,26 @@ async def test_record_pages_and_batches_go_both_ways() -> None:
         with pytest.raises(PeerUnavailableError):
             await asking.post_records(key, at, b"x" * 300_000)
         with pytest.raises(PeerUnavailableError):
-            await asking.fetch_page(key, at, b"nonsense", b"")
+            await asking.fetch_page(key, at, b"nonsense", b"", b"")
+
+
+async def test_what_a_reader_has_is_left_out_of_a_page() -> None:
+    store, subject = MemoryRecordStore(), tag_subject("music")
+    records = [
+        Record(subject, b"value %d" % number, b"p", 2**40, 1, bytes([number]))
+        for number in range(5)
+    ]
+    store.put_all(records, "127.0.0.1", 0)
+    async with serving(gateway_of(MemoryBlocks(), records=store)) as peer, open_client() as asking:
+        at, key = peer.addresses[0], peer.public_key
+        known = b"".join(record.digest for record in records[1:4])
+        page = await asking.fetch_page(key, at, subject.encode(), b"", known)
+        assert parse_page(page).values == (records[0].value, records[4].value)
+        page = await asking.fetch_page(key, at, subject.encode(), records[0].slot, known)
+        assert parse_page(page).values == (records[4].value,)
+        for wrong in (known[:-1], known * 700):
+            with pytest.raises(PeerUnavailableError):
+                await asking.fetch_page(key, at, subject.encode(), b"", wrong)
 
 
 async def test_a_count_that_is_none_is_an_error() -> None:

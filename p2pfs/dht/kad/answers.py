@@ -16,6 +16,7 @@ from p2pfs.dht.kad.wire import (
     Dialed,
     Find,
     Get,
+    Outcome,
     Reach,
     Reply,
     Request,
@@ -25,6 +26,7 @@ from p2pfs.dht.kad.wire import (
     pack_referrals,
     parse_address,
 )
+from p2pfs.dht.records import key_of
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.tokens import Tokens
     from p2pfs.dht.recordstore import RecordStore
 
+# After these a publisher wants to know whether the key is full: a tag may have a second level.
+_COUNTED = (Outcome.STORED, Outcome.KEPT_NEWER, Outcome.FULL)
 _NO_ID = bytes(MESSAGE_ID_BYTES)
 # What brings a token: whoever sends less than that gets nothing.
 _CHALLENGE_BYTES = len(encode_reply(_NO_ID, Reply(token=bytes(TOKEN_BYTES))))
@@ -109,11 +113,12 @@ class Answers:
                 room = _RECORDS_BYTES - (_PROOF_BYTES if request.nonce is not None else 0)
                 return self._records(request.key, room, now)
             case Store():
-                return Reply(
-                    outcome=self.desk.take(
-                        request.subject, request.value, source.ip, self.monotonic()
-                    )
+                outcome = self.desk.take(
+                    request.subject, request.value, source.ip, self.monotonic()
                 )
+                counted = outcome in _COUNTED
+                count = self.records.count(key_of(request.subject), now) if counted else None
+                return Reply(outcome=outcome, count=count)
             case Reach():
                 self.dialbacks.reach(request.dial_nonce, source)
             case Dial():

@@ -8,13 +8,15 @@ from __future__ import annotations
 import logging
 import math
 from functools import partial
+from itertools import islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 import trio
 
 from p2pfs.concurrency import open_nursery
-from p2pfs.dht.kad.exchange import Holding
-from p2pfs.dht.recordpages import parse_page
+from p2pfs.dht.kad.exchange import Heard, Holding
+from p2pfs.dht.recordpages import MAX_KNOWN, parse_page
+from p2pfs.dht.records import value_digest
 from p2pfs.errors import MalformedError, P2pfsError
 
 if TYPE_CHECKING:
@@ -28,18 +30,22 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    # A page of records over HTTPS: public key, address, encoded subject, cursor (b"" at first).
-    FetchPage: TypeAlias = Callable[[bytes, Endpoint, bytes, bytes], Awaitable[bytes]]
+    # A page of records over HTTPS: public key, address, encoded subject, cursor (b"" at first), and
+    # the digests of what is known, which is left out.
+    FetchPage: TypeAlias = Callable[[bytes, Endpoint, bytes, bytes, bytes], Awaitable[bytes]]
     # What a value says that the node at this IP told of (None: this node itself); None for what
     # is true but of no use; raises MalformedError.
     Read: TypeAlias = Callable[[bytes, str | None], T | None]
-    # Runs the lookup, tells it all holdings, and returns how many nodes answered.
-    Gather: TypeAlias = Callable[[Callable[[Holding], None]], Awaitable[int]]
+    # Runs the lookup and tells it all holdings.
+    Gather: TypeAlias = Callable[[Callable[[Holding], None]], Awaitable[Heard]]
 
 _LOG = logging.getLogger(__name__)
 
 # 1,000 meta-infos of 1 KiB are five pages of 240 KiB; a holder that never ends is cut off here.
 _MOST_PAGES = 8
+# Copies are much the same: one is read whole, of the others what it lacks.  Two at a time, so that
+# none that dawdles holds up all.
+_READ_AT_ONCE = 2
 
 
 class Collection(Generic[T]):
@@ -57,12 +63,14 @@ class Collection(Generic[T]):
         self._found = found
         self._fetch_page = fetch_page
         self._seen: set[T] = set()
+        self._digests: set[bytes] = set()
+        self._reading = trio.CapacityLimiter(_READ_AT_ONCE)
 
-    async def run(self, gather: Gather) -> int:
-        """Until every holder was heard whole, or given up; how many nodes answered."""
+    async def run(self, gather: Gather) -> Heard:
+        """Until every holder was heard whole, or given up."""
         # Bounded: a lookup asks at most 120 nodes.
         send, receive = trio.open_memory_channel[Holding](math.inf)
-        answered: list[int] = []
+        answered: list[Heard] = []
 
         def tell(holding: Holding) -> None:
             try:
@@ -79,7 +87,7 @@ class Collection(Generic[T]):
             async for holding in receive:
                 self._take(holding)
                 if holding.more and holding.holder is not None:
-                    nursery.start_soon(self._read_pages, holding.holder)
+                    nursery.start_soon(self._read_in_turn, holding.holder)
         return answered[0]
 
     def _take(self, holding: Holding) -> None:
@@ -88,12 +96,17 @@ class Collection(Generic[T]):
         said, _ = self._heard((record.value for record in holding.records), told_by)
         self._hand_on(said)
 
+    async def _read_in_turn(self, holder: Contact) -> None:
+        async with self._reading:
+            await self._read_pages(holder)
+
     async def _read_pages(self, holder: Contact) -> None:
         cursor = b""
+        known = b"".join(islice(self._digests, MAX_KNOWN))
         for _ in range(_MOST_PAGES):
             try:
                 raw = await self._fetch_page(
-                    holder.public_key, holder.https, self._subject.encode(), cursor
+                    holder.public_key, holder.https, self._subject.encode(), cursor, known
                 )
                 page = parse_page(raw)
             except P2pfsError as error:
@@ -116,6 +129,7 @@ class Collection(Generic[T]):
                 meant = self._read(value, told_by)
             except MalformedError:
                 return said, False
+            self._digests.add(value_digest(value))
             if meant is not None:
                 said.append(meant)
         return said, True

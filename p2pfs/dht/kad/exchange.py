@@ -15,10 +15,11 @@ from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.wire import Get, Outcome, Store
 from p2pfs.dht.records import verified_record
+from p2pfs.dht.recordstore import is_full
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.kad.server import Server
@@ -30,7 +31,6 @@ _LOOKUPS_AT_ONCE = 8
 # Under what the store files the node's own records.
 _OWN_IP = "127.0.0.1"
 _HELD = (Outcome.STORED, Outcome.KEPT_NEWER)
-_BUSY = Outcome.BUSY
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,25 +44,41 @@ class Holding:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """How many other nodes hold a record now, and which want theirs by HTTPS, in bulk."""
+    """How many other nodes hold a record now, and which want theirs by HTTPS, in bulk.
+
+    `is_full`: so most of them say that the key is.
+    """
 
     subject: Subject
     value: bytes
     copies: int
     to_post: tuple[Contact, ...]
+    is_full: bool = False
 
 
-async def gather(server: Server, subject: Subject, found: Callable[[Holding], None]) -> int:
-    """Every holder's records of a subject, as they come; how many other nodes answered."""
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """How many other nodes answered, and whether most holders say that the key is full."""
+
+    nodes: int
+    is_full: bool
+
+
+async def gather(server: Server, subject: Subject, found: Callable[[Holding], None]) -> Heard:
+    """Every holder's records of a subject, as they come."""
+    counts: dict[Contact, int] = {}
 
     async def read(contact: Contact, reply: Reply) -> None:
         if reply.count:
+            counts[contact] = reply.count
             found(await _read(server, subject, contact))
 
     own = server.settings.records.rows(subject.key, server.now())
     found(Holding(None, tuple(own), 0))
-    lookup = await server.lookup(subject.key, read)
-    return len(lookup.closest())
+    closest = (await server.lookup(subject.key, read)).closest()
+    # Nodes farther off were not given all that there is.
+    holders = [counts[each] for each in closest[: subject.rules.copies] if each in counts]
+    return Heard(len(closest), _most(is_full(subject, count) for count in holders))
 
 
 async def place_all(
@@ -106,15 +122,33 @@ async def _place(server: Server, subject: Subject, make: Callable[[], bytes | No
     if value is None:
         return Placement(subject, b"", 0, ())
     _keep_own(server, subject, value, targets)
-    outcomes = await asyncio.gather(
+    replies = await asyncio.gather(
         *(_store(server, contact, subject, value) for contact in targets)
     )
-    for contact, outcome in zip(targets, outcomes, strict=True):
-        if outcome is None:
+    for contact, reply in zip(targets, replies, strict=True):
+        if reply is None:
             server.regions.forget(contact)
-    copies = sum(outcome in _HELD for outcome in outcomes)
-    busy = (each for each, outcome in zip(targets, outcomes, strict=True) if outcome is _BUSY)
-    return Placement(subject, value, copies, tuple(busy))
+    said = [reply for reply in replies if reply is not None]
+    busy = [
+        contact
+        for contact, reply in zip(targets, replies, strict=True)
+        if reply is not None and reply.outcome is Outcome.BUSY
+    ]
+    return Placement(
+        subject,
+        value,
+        copies=sum(reply.outcome in _HELD for reply in said),
+        to_post=tuple(busy),
+        is_full=_most(
+            reply.outcome is Outcome.FULL or is_full(subject, reply.count or 0) for reply in said
+        ),
+    )
+
+
+def _most(votes: Iterable[bool]) -> bool:
+    """Whether more than half say yes."""
+    cast = list(votes)
+    return sum(cast) * 2 > len(cast)
 
 
 async def _read(server: Server, subject: Subject, contact: Contact) -> Holding:
@@ -130,13 +164,11 @@ async def _read(server: Server, subject: Subject, contact: Contact) -> Holding:
     return Holding(contact, records, reply.more)
 
 
-async def _store(
-    server: Server, contact: Contact, subject: Subject, value: bytes
-) -> Outcome | None:
+async def _store(server: Server, contact: Contact, subject: Subject, value: bytes) -> Reply | None:
     """What the contact says became of it; None if it says nothing."""
     request = Store(subject=subject.encode(), value=value)
     try:
-        return (await _ask_twice(server, contact, request)).outcome
+        return await _ask_twice(server, contact, request)
     except (SilentError, MalformedError):
         return None
 

@@ -1,7 +1,7 @@
 """The kademlia overlay as everything above sees it: `Overlay`, in trio.
 
-What happens inside the overlay's own thread is `server`; here its answers are joined with what
-comes over HTTPS, by callables that `node` hands in.
+What happens inside the overlay's own thread is `server`; its answers are joined with what comes
+over HTTPS in `traffic`.
 """
 
 from __future__ import annotations
@@ -16,49 +16,49 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
-from p2pfs.concurrency import all_of
-from p2pfs.dht.kad.collecting import Collection
-from p2pfs.dht.kad.exchange import accept, gather, place_all
+from p2pfs.dht.kad.exchange import accept
+from p2pfs.dht.kad.hottags import read_shards
 from p2pfs.dht.kad.island import open_island
 from p2pfs.dht.kad.membership import Membership
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
 from p2pfs.dht.kad.sockets import Sockets
 from p2pfs.dht.kad.tending import Tending
+from p2pfs.dht.kad.traffic import Traffic
 from p2pfs.dht.overlay import Provider
-from p2pfs.dht.recordpages import encode_batches, parse_batch
+from p2pfs.dht.recordpages import parse_batch
 from p2pfs.dht.records import (
     MAX_PROVIDER_ADDRESSES,
+    TAG,
     create_provider_record,
     provider_subject,
+    shard_subject,
     subjects_of,
     tag_subject,
     verified_meta,
     verified_provider,
 )
-from p2pfs.errors import NoPeersError, P2pfsError
+from p2pfs.settingtable import DEFAULT_MAX_ENTRIES
 
 T = TypeVar("T")
 
 if TYPE_CHECKING:
     import socket
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-    from typing import TypeAlias
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
     from p2pfs.addresses import Endpoint, Neighbourhood
     from p2pfs.content.cid import Cid
     from p2pfs.content.metainfo import MetaInfo
-    from p2pfs.dht.kad.collecting import FetchPage, Read
-    from p2pfs.dht.kad.contacts import Contact, ContactSnapshot
-    from p2pfs.dht.kad.exchange import Holding, Placement
+    from p2pfs.dht.kad.collecting import FetchPage
+    from p2pfs.dht.kad.contacts import ContactSnapshot
+    from p2pfs.dht.kad.exchange import Placement
     from p2pfs.dht.kad.island import Island
+    from p2pfs.dht.kad.traffic import PostRecords
     from p2pfs.dht.records import Subject
     from p2pfs.dht.recordstore import RecordStore
     from p2pfs.identity import Identity
     from p2pfs.network import Network
 
-    # A batch over HTTPS: public key, address, batch; how many records were kept.
-    PostRecords: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[int]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -71,14 +71,14 @@ class KadOverlay:
         island: Island,
         server: Server,
         membership: Membership,
-        fetch_page: FetchPage,
-        post_records: PostRecords,
+        traffic: Traffic,
+        most_entries: int,
     ) -> None:
         self._island = island
         self._server = server
         self._membership = membership
-        self._fetch_page = fetch_page
-        self._post_records = post_records
+        self._traffic = traffic
+        self._most_entries = most_entries
         self._settings = server.settings
         self.tending = Tending(island, server, membership)
 
@@ -97,11 +97,22 @@ class KadOverlay:
             )
             return record.encoded
 
-        return await self._place([subject], sign)
+        return _fewest(await self._traffic.place([subject], sign))
 
     async def publish(self, meta: MetaInfo) -> int:
-        """See `Overlay`."""
-        return await self._place(subjects_of(meta), lambda: meta.encoded)
+        """See `Overlay`; of a tag that is full, both levels count."""
+        placements = await self._traffic.place(subjects_of(meta), lambda: meta.encoded)
+        shards = {
+            shard_subject(each.subject, meta.cid.multihash): each.subject
+            for each in placements
+            if each.is_full and each.subject.kind == TAG
+        }
+        second = await self._traffic.place(list(shards), lambda: meta.encoded) if shards else []
+        more = {shards[each.subject]: each.copies for each in second}
+        return _fewest(
+            dataclasses.replace(each, copies=each.copies + more.get(each.subject, 0))
+            for each in placements
+        )
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         """See `Overlay`; of a peer's addresses those are left out that its teller may not name."""
@@ -114,17 +125,27 @@ class KadOverlay:
                 return None
             return Provider(record.publisher, addresses)
 
-        await self._collect(subject, read, found)
+        await self._traffic.collect(subject, read, found)
 
     async def search(self, tag: str, found: Callable[[MetaInfo], None]) -> None:
         """See `Overlay`; of a publisher's addresses those are left out as in `providers`."""
-        subject = tag_subject(tag)
+        first, contents = tag_subject(tag), set[bytes]()
 
-        def read(value: bytes, told_by: str | None) -> MetaInfo:
+        def read(value: bytes, told_by: str | None, subject: Subject = first) -> MetaInfo:
             meta = verified_meta(subject, value, self._settings.network, self._now())
             return dataclasses.replace(meta, at=self._counting(meta.at, told_by))
 
-        await self._collect(subject, read, found)
+        def counted(meta: MetaInfo) -> None:
+            contents.add(meta.cid.multihash)
+            found(meta)
+
+        async def read_shard(shard: int) -> None:
+            subject = tag_subject(tag, 1, shard)
+            await self._traffic.collect(subject, partial(read, subject=subject), counted)
+
+        if await self._traffic.collect(first, read, counted):
+            enough = self._most_entries
+            await read_shards(read_shard, lambda: len(contents) >= enough, self._settings.random)
 
     async def accept(self, batch: bytes, source_ip: str) -> int:
         """Records that a peer POSTs, every check made but those of tokens and rates; how many stay.
@@ -176,53 +197,6 @@ class KadOverlay:
         """Until one of those known at the start has answered, or none has (a second or two)."""
         await self._island.run(self._membership.wait_settled)
 
-    async def _place(self, subjects: Sequence[Subject], make: Callable[[], bytes | None]) -> int:
-        async def place() -> list[Placement]:
-            await self._membership.wait_settled()
-            return await place_all(self._server, subjects, make)
-
-        placements = await self._island.run(place)
-        posted = await self._post(placements)
-        return min(
-            (placement.copies + posted.get(placement.subject, 0) for placement in placements),
-            default=0,
-        )
-
-    async def _post(self, placements: Sequence[Placement]) -> dict[Subject, int]:
-        """To nodes that take no more datagrams all goes in one POST each; the copies it made."""
-        wanted: dict[Contact, list[tuple[Subject, bytes]]] = {}
-        for placement in placements:
-            for contact in placement.to_post:
-                wanted.setdefault(contact, []).append((placement.subject, placement.value))
-        copies: dict[Subject, int] = {}
-
-        async def post(contact: Contact, records: list[tuple[Subject, bytes]]) -> None:
-            try:
-                for batch in encode_batches(records):
-                    kept = await self._post_records(contact.public_key, contact.https, batch)
-                    if kept < len(parse_batch(batch)):
-                        return
-            except P2pfsError as error:
-                _LOG.debug("%s took no records over HTTPS: %s", contact.https, error)
-                return
-            for subject, _ in records:
-                copies[subject] = copies.get(subject, 0) + 1
-
-        await all_of(partial(post, contact, records) for contact, records in wanted.items())
-        return copies
-
-    async def _collect(self, subject: Subject, read: Read[T], found: Callable[[T], None]) -> None:
-        collection = Collection(subject, read, found, self._fetch_page)
-        if not await collection.run(partial(self._gather, subject)):
-            raise NoPeersError("no node of the network could be asked")
-
-    async def _gather(self, subject: Subject, tell: Callable[[Holding], None]) -> int:
-        async def over_there() -> int:
-            await self._membership.wait_settled()
-            return await gather(self._server, subject, partial(self._island.tell, tell))
-
-        return await self._island.run(over_there)
-
     def _counting(self, addresses: Sequence[Endpoint], told_by: str | None) -> tuple[Endpoint, ...]:
         counts = self._settings.neighbourhood.counts
         return tuple(address for address in addresses if counts(address.ip, told_by or address.ip))
@@ -243,10 +217,13 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
     fetch_page: FetchPage,
     post_records: PostRecords,
     peers: Sequence[Endpoint] = (),
+    most_entries: int = DEFAULT_MAX_ENTRIES,
     clock: Callable[[], float] = time.time,
     server: bool | None = None,
 ) -> AsyncIterator[KadOverlay]:
     """Join over bound UDP sockets, one for each listen address, and close them at the end.
+
+    A search looks for no more when it has found `most_entries` contents.
 
     Returns at once: joining goes on by itself, and operations wait for its first attempt.
     `server`: as in `Settings`.
@@ -265,10 +242,15 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
     async with open_island() as island:
         membership, living = await island.run(partial(begin, own))
         try:
-            yield KadOverlay(island, own, membership, fetch_page, post_records)
+            traffic = Traffic(island, own, membership.wait_settled, fetch_page, post_records)
+            yield KadOverlay(island, own, membership, traffic, most_entries)
         finally:
             with trio.CancelScope(shield=True):
                 await island.run(partial(end, own, living))
+
+
+def _fewest(placements: Iterable[Placement]) -> int:
+    return min((each.copies for each in placements), default=0)
 
 
 async def begin(server: Server) -> tuple[Membership, asyncio.Task[None]]:

@@ -32,7 +32,7 @@ In every request:
 | `a` | bytes 6 or 18 | the address the request came from, as the signature covers it |
 | `4` | bytes 38 a referral | to `find`: referrals, each key (32), IPv4 (4), port (2) |
 | `6` | bytes 50 a referral | to `find`: referrals, each key (32), IPv6 (16), port (2) |
-| `c` | integer | to `find`: how many records the node holds under the key |
+| `c` | integer | to `find` and `store`: how many records the node holds under the key |
 | `v` | array of bytes | to `get`: whole records, as many as fit |
 | `m` | integer | to `get`: how many more there are, to be read over HTTPS |
 | `o` | integer | to `store`: see `Outcome` |

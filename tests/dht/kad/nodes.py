@@ -91,7 +91,7 @@ def meta_of(publisher: Identity, content: bytes, *tags: str, seq: int | None = N
     return create_meta(description, (), number, expiry(), publisher.private_key, NETWORK)
 
 
-async def no_page(_key: bytes, address: Endpoint, _subject: bytes, _cursor: bytes) -> bytes:
+async def no_page(_key: bytes, address: Endpoint, *_: bytes) -> bytes:
     raise UnreachableError(f"no HTTPS at {address} in this test")
 
 

@@ -216,7 +216,7 @@ async def test_unsigned_foreign_or_misplaced_records_are_not_stored() -> None:
         for subject, value in (
             (tag_subject("jazz").encode(), b"anything"),
             (tag_subject("rock").encode(), meta.encoded),
-            (tag_subject("jazz").encode(), meta.encoded[:-1] + b"\0"),
+            (tag_subject("jazz").encode(), meta.encoded[:-1] + bytes([meta.encoded[-1] ^ 1])),
             (b"no subject", meta.encoded),
             (song.encode(), record.encoded),
         ):

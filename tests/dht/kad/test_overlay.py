@@ -164,7 +164,9 @@ async def test_more_records_than_a_datagram_holds_come_over_https() -> None:
     store, publisher = MemoryRecordStore(), identity()
     metas = [meta_of(publisher, b"%d" % number, "jazz") for number in range(40)]
 
-    async def fetch_page(key: bytes, address: Endpoint, subject: bytes, cursor: bytes) -> bytes:
+    async def fetch_page(
+        key: bytes, address: Endpoint, subject: bytes, cursor: bytes, _known: bytes
+    ) -> bytes:
         asked.append((key, address))
         page = store.page(parse_subject(subject).key, cursor, 4_000, int(time.time()))
         return encode_page((record.value for record in page.records), page.next)

@@ -89,7 +89,7 @@ def test_a_record_too_long_for_its_kind_is_wrong() -> None:
     assert _desk().take(subject.encode(), bytes(801), FAR_IP, 0.0) == Outcome.WRONG
 
 
-def test_a_full_key_refuses() -> None:
+def test_a_publisher_gets_no_more_of_a_full_key() -> None:
     desk = _desk()
     outcomes = {
         desk.take(
@@ -98,7 +98,7 @@ def test_a_full_key_refuses() -> None:
             "127.0.0.1",
             0.0,
         )
-        for number in range(1001)
+        for number in range(1_100)
     }
     assert outcomes == {Outcome.STORED, Outcome.FULL}
     assert desk.records.count(tag_subject("jazz").key, NOW) == 1000
