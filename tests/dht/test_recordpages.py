@@ -68,7 +68,7 @@ def test_a_full_page_fits_a_body() -> None:
         {"values": ["text"]},
         {"values": [bytes(1025)]},
         {"values": [], "next": b""},
-        {"values": [], "next": bytes(81)},
+        {"values": [], "next": bytes(97)},
         {"values": [], "next": 7},
     ],
 )
