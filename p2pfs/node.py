@@ -246,7 +246,15 @@ async def _join(
             uplink = Link(settings.limit_up) if settings.limit_up else None
             client = parts.client
             gateway = build_gateway(blocks, records, kad, network, near, uplink, client.probe)
-            announcing = Announcing(kad, parts.shares, metas, identity, network, kad.own_addresses)
+            announcing = Announcing(
+                kad,
+                parts.shares,
+                metas,
+                identity,
+                network,
+                kad.own_addresses,
+                batch_comes_in=parts.ingest.hints.batch_comes_in,
+            )
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
             tls = server_context(identity)
             for name in names:

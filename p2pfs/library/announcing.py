@@ -48,6 +48,10 @@ _log = logging.getLogger(__name__)
 _AT_ONCE = 4
 # Whether there are peers by now costs nothing to ask, and everybody waits for it.
 _PROBE_SECONDS = 1.0
+# A batch of files comes in faster while nothing else wants the processor, and is announced as soon
+# as it is there; but one may take hours, so each announcement waits for so long at most.
+_GIVE_WAY_SECONDS = 1.0
+_LOOK_AGAIN_SECONDS = 0.1
 _FIRST_RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 300.0
 _MILLISECONDS = 1_000
@@ -55,9 +59,12 @@ NO_PEERS = "no peers yet"
 
 
 class Announcing:
-    """Brings the network's knowledge up to date, content by content, and keeps it so."""
+    """Brings the network's knowledge up to date, content by content, and keeps it so.
 
-    def __init__(
+    While `batch_comes_in` it does so slowly.
+    """
+
+    def __init__(  # noqa: PLR0913 from node.py alone, and from tests
         self,
         overlay: Overlay,
         shares: Shares,
@@ -66,6 +73,7 @@ class Announcing:
         network: Network,
         addresses: Callable[[], Sequence[Endpoint]],
         clock: Callable[[], float] = time.time,
+        batch_comes_in: Callable[[], bool] = lambda: False,
     ) -> None:
         self._overlay = overlay
         self._shares = shares
@@ -74,6 +82,7 @@ class Announcing:
         self._network = network
         self._addresses = addresses
         self._clock = clock
+        self._batch_comes_in = batch_comes_in
         self._agenda: Agenda[Cid] = Agenda()
         # What was said last, even if nobody took it in; of withdrawals, what others took in.
         self._told: dict[Cid, MetaInfo] = {}
@@ -109,6 +118,7 @@ class Announcing:
 
     async def _work(self, due: trio.MemoryReceiveChannel[Cid]) -> None:
         async for cid in due:
+            await self._give_way()
             if cid in self._busy:
                 self._again.add(cid)
                 continue
@@ -120,6 +130,11 @@ class Announcing:
                 if cid in self._again:
                     self._again.discard(cid)
                     self._agenda.look(cid)
+
+    async def _give_way(self) -> None:
+        with trio.move_on_after(_GIVE_WAY_SECONDS):
+            while self._batch_comes_in():  # noqa: ASYNC110 hints come too often to tell of each
+                await trio.sleep(_LOOK_AGAIN_SECONDS)
 
     async def _bring_up_to_date(self, cid: Cid) -> None:
         """Send what is to be sent of one content, or note why not and when to try again."""

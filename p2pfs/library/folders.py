@@ -14,7 +14,7 @@ import trio
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.directory import build_directory
 from p2pfs.library.agenda import Agenda
-from p2pfs.library.folderscan import list_folder, list_folders
+from p2pfs.library.folderscan import folders_among, list_folder, list_folders
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
@@ -60,6 +60,7 @@ class Folders:
         self._still_seconds = still_seconds
         self._agenda: Agenda[bytes] = Agenda()
         self._built: dict[bytes, tuple[Cid, int]] = {}
+        self._rows: set[bytes] = set()  # of what `kept` has, or will have in a moment
         self._remarks: dict[bytes, str] = {}
         self._states: dict[bytes, tuple[ShareState, str]] = {}
         self._disturbed: set[bytes] = set()
@@ -68,8 +69,8 @@ class Folders:
     def changed(self, path: bytes) -> None:
         """Something at this path is, or is about to be, another."""
         for folder in _folders_of(path):
-            if folder not in self._disturbed:
-                self._disturbed.add(folder)
+            self._disturbed.add(folder)
+            if folder in self._built:
                 self._to_forget.set()
             self._agenda.look_after(folder, self._still_seconds)
 
@@ -89,14 +90,21 @@ class Folders:
         """Build what is due, until cancelled; first of all everything, when files are known."""
         await scanned.wait()
         known = self._kept.all()
+        self._rows |= known.keys()
         self._disturbed |= known.keys()
         async with open_nursery() as nursery:
             nursery.start_soon(self._look_around, set(known))
             nursery.start_soon(self._forget_disturbed)
             while True:
                 due = await self._agenda.wait_due()
+                # Of what has changed most are files: one hop for all of them.
+                there = await trio.to_thread.run_sync(folders_among, self._folder, due)
                 for path in sorted(due, key=lambda path: path.count(b"/"), reverse=True):
-                    await self._look_safely(path)
+                    if path in there or path in self._rows:
+                        await self._look_safely(path)
+                    else:
+                        self._disturbed.discard(path)
+                        self._states.pop(path, None)
 
     async def _look_around(self, known: set[bytes]) -> None:
         before: dict[bytes, Stamp] = {}
@@ -121,7 +129,7 @@ class Folders:
             for path in gone:
                 self._drop(path)
             if gone:
-                await self._kept.remove(gone)
+                await self._remove_rows(gone)
 
     def _drop(self, path: bytes) -> None:
         cid, _ = self._built.pop(path)
@@ -182,9 +190,10 @@ class Folders:
         before = self._built.get(path)
         if before is None or before[0] != built.cid:
             await self._forget(path)
+            self._rows.add(path)
             await self._kept.put(path, built)
             if path in self._disturbed:
-                await self._kept.remove([path])
+                await self._remove_rows([path])
                 return
             self._built[path] = built.cid, built.tsize
             self._providing.provide(built.cid)
@@ -194,7 +203,16 @@ class Folders:
     async def _forget(self, path: bytes) -> None:
         if path in self._built:
             self._drop(path)
-        await self._kept.remove([path])
+        if path in self._rows:
+            await self._remove_rows([path])
+
+    async def _remove_rows(self, paths: list[bytes]) -> None:
+        self._rows.difference_update(paths)
+        try:
+            await self._kept.remove(paths)
+        except BaseException:
+            self._rows.update(paths)  # as far as is known
+            raise
 
     def _look_above(self, path: bytes) -> None:
         above = path.rpartition(b"/")[0]

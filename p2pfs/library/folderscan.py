@@ -104,6 +104,12 @@ def list_folders(folder: Path) -> dict[bytes, Stamp]:
     return found
 
 
+def folders_among(folder: Path, paths: Iterable[bytes]) -> set[bytes]:
+    """Which of these paths are directories."""
+    found = ((path, look_at(folder, path)) for path in paths)
+    return {path for path, status in found if status and stat.S_ISDIR(status.st_mode)}
+
+
 def look_at(folder: Path, path: bytes) -> os.stat_result | None:
     """What is at a path, a link itself and not what it points to; None if there is nothing."""
     try:

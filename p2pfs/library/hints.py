@@ -13,6 +13,9 @@ from p2pfs.library.agenda import Agenda
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+# In the time a file must be still nobody brings so many one by one: `cp -r` does.
+_BATCH_FILES = 16
+
 
 class Hints:
     """Sync and cheap, for `fs` calls them at every write.  Paths are relative to the folder.
@@ -70,6 +73,10 @@ class Hints:
     def is_disturbed(self, path: bytes) -> bool:
         """Whether the file may be another than when it was last looked at."""
         return path in self._disturbed
+
+    def batch_comes_in(self) -> bool:
+        """Whether somebody is bringing many files at once."""
+        return len(self._disturbed) >= _BATCH_FILES
 
     def looked_at(self, path: bytes) -> None:
         """What follows from all that was told so far is found out now."""

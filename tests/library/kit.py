@@ -148,7 +148,11 @@ def join(world: OverlayWorld, seed: int) -> DictOverlay:
 
 @asynccontextmanager
 async def open_library(
-    root: Path, overlay: DictOverlay, seed: int, clock: Callable[[], float] = time.time
+    root: Path,
+    overlay: DictOverlay,
+    seed: int,
+    clock: Callable[[], float] = time.time,
+    batch_comes_in: Callable[[], bool] = lambda: False,
 ) -> AsyncIterator[LibraryNode]:
     """A node's library with all that runs in it; opened again, it is the node restarted."""
     folder = root / "share"
@@ -160,7 +164,7 @@ async def open_library(
         own = OwnFiles(shares, OwnKey(own_identity.public_key))
         own.load()
         announcing = Announcing(
-            overlay, shares, metas, own_identity, NETWORK, lambda: addresses, clock
+            overlay, shares, metas, own_identity, NETWORK, lambda: addresses, clock, batch_comes_in
         )
         searches = Searches(overlay, metas, own, ListedNames(catalog), nursery, clock)
 

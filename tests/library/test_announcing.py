@@ -3,9 +3,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import trio.testing
 
 from p2pfs.content.metainfo import LIFETIME_SECONDS
-from p2pfs.library import surroundings
+from p2pfs.library import announcing, surroundings
 from p2pfs.store.shares import ShareState
 from tests.dht.fakes import OverlayWorld
 from tests.library.id3 import mp3
@@ -35,6 +36,31 @@ async def test_a_file_is_published_under_all_its_tags(tmp_path: Path) -> None:
         for tag in ("blue-notes", "music", "artist:pearl-jam", "word:night", "word:song"):
             assert metas_under(world, tag) == [("song.mp3", False)]
         assert row.announced_until - time.time() > LIFETIME_SECONDS - 60
+
+
+async def test_while_many_files_come_in_none_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcing, "_GIVE_WAY_SECONDS", 1000)
+    busy, world = [True], two_nodes()
+    async with open_library(tmp_path, join(world, 1), 1, batch_comes_in=lambda: bool(busy)) as node:
+        node.write("x/a.txt", b"a")
+        await node.wait_share("x/a.txt")
+        await trio.testing.wait_all_tasks_blocked()
+        assert not world.metas
+        busy.clear()
+        await node.wait_state("x/a.txt", PUBLISHED)
+
+
+async def test_of_a_batch_without_an_end_all_is_announced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(announcing, "_GIVE_WAY_SECONDS", 0.05)
+    async with open_library(tmp_path, join(two_nodes(), 1), 1, batch_comes_in=lambda: True) as node:
+        for number in range(10):
+            node.write(f"x/{number}", b"%d" % number)
+        for number in range(10):
+            await node.wait_state(f"x/{number}", PUBLISHED)
 
 
 async def test_alone_a_file_waits_and_says_so(tmp_path: Path) -> None:
