@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from math import inf
 from pathlib import Path
 
@@ -9,6 +10,7 @@ from p2pfs.fs import kernel
 from p2pfs.fs.kernel import (
     Mounted,
     abort_connection,
+    closes_quietly,
     kernel_request_timeout,
     mounted_at,
     raise_background_limit,
@@ -32,6 +34,17 @@ def test_the_topmost_mount_of_a_path_is_found(
     assert Mounted("0:31", path, "fuse.sshfs").is_there()
     assert not Mounted("0:33", path, "fuse.p2pfs").is_there()
     assert mounted_at(path / "below") is None
+
+
+def test_only_of_disks_here_it_is_known_that_a_close_says_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = tmp_path / "mountinfo"
+    table.write_bytes(MOUNTINFO)
+    monkeypatch.setattr(kernel, "MOUNTS", table)
+    assert closes_quietly(os.makedev(254, 0))
+    assert not closes_quietly(os.makedev(0, 31))
+    assert not closes_quietly(os.makedev(8, 1))
 
 
 @pytest.mark.parametrize(

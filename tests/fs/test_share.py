@@ -13,10 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from p2pfs.fs import share
+from p2pfs.fs.descriptors import Descriptor
+from p2pfs.fs.mount import open_mount
 from p2pfs.identity import peer_id
 from p2pfs.store.shares import Share, ShareState
-from tests.fs.conftest import Mounted, ask, until
-from tests.fs.fakes import OWN, cid_of
+from tests.fs.conftest import Mounted, ask, operations_of, until
+from tests.fs.fakes import OWN, FakeLibrary, cid_of
 
 pytestmark = pytest.mark.kernel
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -312,6 +315,23 @@ def publish(mounted: Mounted, path: bytes, content: bytes) -> None:
         seq=1_700_000_000_000,
     )
     mounted.library.ingest.states[path] = ShareState.PUBLISHED, ""
+
+
+@pytest.mark.parametrize("quiet", [True, False])
+async def test_where_a_close_may_fail_the_writer_is_told(
+    tmp_path: Path, library: FakeLibrary, monkeypatch: pytest.MonkeyPatch, quiet: bool
+) -> None:
+    def over_quota(file: Descriptor) -> None:
+        raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+
+    monkeypatch.setattr(Descriptor, "flush", over_quota)
+    monkeypatch.setattr(share, "closes_quietly", lambda _: quiet)
+    async with open_mount(tmp_path / "mount", operations_of(library)) as mount:
+        path = mount.path / "share" / "a"
+        if quiet:
+            await ask(path.write_bytes, b"a")
+        else:
+            await fails_with(errno.EDQUOT, path.write_bytes, b"a")
 
 
 SCRIBBLE = """
