@@ -39,6 +39,7 @@ from p2pfs.library.ingest import Ingest
 from p2pfs.library.metas import Metas
 from p2pfs.network import public_network
 from p2pfs.store.catalog import open_catalog
+from p2pfs.store.foldershares import in_share_folder
 from p2pfs.store.shares import Shares, ShareState
 from tools.samples import mp3
 
@@ -134,7 +135,7 @@ async def measure(args: argparse.Namespace, clock: MockClock, folder: Path) -> f
         announcing = Announcing(
             overlay, shares, metas, identity, NETWORK, overlay.own_addresses, world.now
         )
-        ingest = Ingest(shares, announcing.changed)
+        ingest = Ingest(in_share_folder(shares), announcing.changed)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ingest.run)
             nursery.start_soon(announcing.run)

@@ -146,6 +146,13 @@ class ReadOnlyError(P2pfsError):
     advice = "only share/ can be written"
 
 
+class RefusedError(P2pfsError):
+    """What is asked for may not be done, whoever asks."""
+
+    errno = _errno.EPERM
+    exit_code = 9
+
+
 class NoPeersError(P2pfsError):
     """No node of the network could be asked."""
 

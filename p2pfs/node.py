@@ -10,7 +10,7 @@ import logging
 import resource
 import signal
 from contextlib import asynccontextmanager, closing, suppress
-from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -23,6 +23,7 @@ from p2pfs.control.found import search_endpoints
 from p2pfs.control.kept import pin_endpoints, upkeep_endpoints
 from p2pfs.control.known import Known, info_endpoints
 from p2pfs.control.owned import share_places, tag_endpoints
+from p2pfs.control.published import Published, publishing_endpoints
 from p2pfs.control.running import running_endpoints
 from p2pfs.dht.delegated import open_delegated
 from p2pfs.dht.kad.overlay import open_overlay
@@ -35,17 +36,23 @@ from p2pfs.fs.mount import open_mount
 from p2pfs.homelock import holding
 from p2pfs.identity import OwnKey, create_identity, load_identity
 from p2pfs.library.announcing import Announcing
+from p2pfs.library.elsewhere import Elsewhere
 from p2pfs.library.folders import Folders
+from p2pfs.library.followed import Followed
 from p2pfs.library.ingest import Ingest
 from p2pfs.library.listednames import ListedNames
+from p2pfs.library.localpaths import refusals
 from p2pfs.library.metas import Metas
 from p2pfs.library.ownfiles import OwnFiles
 from p2pfs.library.pinning import Pinning
 from p2pfs.library.providing import Providing
+from p2pfs.library.publishing import Publishing
 from p2pfs.library.reading import Reading
 from p2pfs.library.searching import Searches
 from p2pfs.library.seeding import Seeding
 from p2pfs.library.sources import Sources
+from p2pfs.library.standing import Place
+from p2pfs.library.told import Told
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
@@ -60,9 +67,11 @@ from p2pfs.store.catalog import open_catalog
 from p2pfs.store.copies import Copies
 from p2pfs.store.dags import Dags
 from p2pfs.store.folders import SharedFolders
+from p2pfs.store.foldershares import in_share_folder
 from p2pfs.store.objects import open_objects
 from p2pfs.store.pins import Pins
 from p2pfs.store.provided import Provided
+from p2pfs.store.publications import Publications
 from p2pfs.store.room import limits_of
 from p2pfs.store.seeding import seeded
 from p2pfs.store.shares import Shares
@@ -72,7 +81,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from p2pfs.addresses import Neighbourhood
-    from p2pfs.content.cid import Cid
     from p2pfs.fs.operations import Operations
     from p2pfs.identity import Identity
     from p2pfs.peers.reach import Listening
@@ -157,14 +165,25 @@ async def _serve(
             metas = Metas(catalog, settings.overlay_network(), settings.max_entries)
             own_files = OwnFiles(shares, own)
             own_files.load()
-            told = _Told(own_files)
+            told = Told(own_files)
             providing = Providing(overlay, Provided(catalog), lambda: parts.own_addresses())
             folders = Folders(shares.folder, SharedFolders(catalog), providing)
-            ingest = Ingest(shares, told.changed, touched=folders.changed)
+            share_rows = in_share_folder(shares)
+            ingest = Ingest(share_rows, told.changed, touched=folders.changed)
+            seen = share_places(settings.share, place)
+            open_place = partial(Elsewhere, catalog, shares, providing, told.changed)
+            publishing = Publishing(
+                Publications(catalog),
+                open_place,
+                told.changed,
+                refusals(settings.places, seen),
+                nursery,
+            )
+            followed = Followed(ingest, publishing)
             pins = Pins(catalog)
             seeds = seeded(settings.seed, pins.is_pinned)
-            blocks = Blocks(dags, shares, objects, seeds, ingest.hints.changed)
-            copies = Copies(dags, shares, objects, ingest.hints.changed)
+            blocks = Blocks(dags, shares, objects, seeds, followed.changed)
+            copies = Copies(dags, shares, objects, followed.changed)
             sources = Sources(overlay, own)
             reading = Reading(objects, dags, shares, copies, client, sources, nursery)
             searches = Searches(
@@ -176,13 +195,14 @@ async def _serve(
                 max_entries=settings.max_entries,
             )
             parts = Parts(
-                settings, listening, own, shares, ingest, objects, reading, client, routers
+                settings, listening, own, shares, followed, objects, reading, client, routers
             )
             pages = {
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_json(parts.snapshot()),
             }
-            upkeep = Upkeep(objects, shares, metas, ingest.hints.changed)
+            upkeep = Upkeep(objects, shares, metas, followed.changed)
+            await publishing.start()
             nursery.start_soon(ingest.run)
             nursery.start_soon(upkeep.scrub)
             nursery.start_soon(folders.run, ingest.scanned)
@@ -194,8 +214,11 @@ async def _serve(
                 **pin_endpoints(Pinning(reading, pins, objects.room)),
                 **upkeep_endpoints(upkeep),
                 **content_endpoints(reading),
-                **tag_endpoints(shares, ingest.hints.retagged, share_places(settings.share, place)),
-                **info_endpoints(Known(reading, metas, own_files, shares, ingest, pins)),
+                **tag_endpoints(shares, ingest.hints.retagged, seen),
+                **publishing_endpoints(
+                    Published(publishing, shares, Place(share_rows, ingest, folders), seen)
+                ),
+                **info_endpoints(Known(reading, metas, own_files, shares, followed.state, pins)),
             }
             nursery.start_soon(_control, settings, Control(endpoints))
             operations = build_operations(reading, searches, shares, ingest, folders, own, pages)
@@ -213,7 +236,7 @@ async def _join(
     overlay: Joined,
     blocks: Blocks,
     metas: Metas,
-    told: _Told,
+    told: Told,
 ) -> None:
     """The half of a node that others meet: it needs the key, which at first takes seconds."""
     settings, network = parts.settings, parts.settings.overlay_network()
@@ -253,7 +276,7 @@ async def _join(
                 identity,
                 network,
                 kad.own_addresses,
-                batch_comes_in=parts.ingest.hints.batch_comes_in,
+                batch_comes_in=parts.followed.batch_comes_in,
             )
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
             tls = server_context(identity)
@@ -266,19 +289,6 @@ async def _join(
             nursery.start_soon(kad.tending.repair, client.fetch_names, client.fetch_named)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
             nursery.start_soon(announcing.run)
-
-
-@dataclass
-class _Told:
-    """Who is told that the files of a content have changed."""
-
-    own_files: OwnFiles
-    announcing: Announcing | None = None
-
-    def changed(self, cid: Cid) -> None:
-        self.own_files.changed(cid)
-        if self.announcing is not None:
-            self.announcing.changed(cid)
 
 
 @asynccontextmanager

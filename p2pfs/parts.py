@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.delegated import Delegated
     from p2pfs.dht.kad.overlay import KadOverlay
-    from p2pfs.library.ingest import Ingest
+    from p2pfs.library.followed import Followed
     from p2pfs.library.reading import Reading
     from p2pfs.peers.client import Client
     from p2pfs.peers.gateway import Gateway
@@ -37,7 +37,7 @@ class Parts:
     listening: Listening
     own: OwnKey
     shares: Shares
-    ingest: Ingest
+    followed: Followed
     objects: Objects
     reading: Reading
     client: Client
@@ -103,12 +103,20 @@ class Parts:
         return status.OverlayStatus(mode if contacts else "alone", contacts)
 
     def _shares(self) -> list[status.ShareStatus]:
-        return [
+        rows = self.shares.all()
+        shares = [
             status.ShareStatus(
                 status.text_of(share.path),
                 str(share.cid) if share.cid else None,
-                ": ".join(filter(None, self.ingest.state(share.path))),
+                ": ".join(filter(None, self.followed.state(share.path))),
                 share.size,
             )
-            for share in self.shares.all()
+            for share in rows
+        ]
+        lost = self.followed.publishing.failed()
+        for share in rows:
+            lost.pop(share.path, None)
+        return shares + [
+            status.ShareStatus(status.text_of(path), None, f"failed: {reason}", 0)
+            for path, reason in lost.items()
         ]

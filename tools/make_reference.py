@@ -36,6 +36,7 @@ JSON_ANSWERS: dict[str, list[tuple[str, str]]] = {
         ("p2pfs.control.kept:PinProgress", "one for each content, when it is there"),
     ],
     "p2pfs tag": [("p2pfs.control.owned:Tagged", "")],
+    "p2pfs publish": [("p2pfs.control.asked:PublishedPaths", "")],
     "p2pfs verify": [("p2pfs.cli.verify:Verification", "")],
     "p2pfs gc": [("p2pfs.control.kept:Collected", "")],
     "p2pfs config": [("p2pfs.cli.config:ShownConfig", "")],

@@ -108,6 +108,26 @@ _add(
     "p2pfs tag ~/p2p/share/trips/beach.png sea summer",
 )
 _add(
+    "publish:publish",
+    "Serve files and folders from where they lie, without a copy.\n\n"
+    "Everybody in the network can find and read them then, under their names and the tags of their "
+    "folders, from the one that is named on; nothing of the way to it is told. What changes there "
+    "is published anew, also after a restart, until it is unpublished. Hidden files, temporaries "
+    "and what a .p2pfsignore names are left out, as in share/. Without any path, list what is "
+    "published so.",
+    _HERE,
+    "p2pfs publish ~/music/kind-of-late --tag jazz",
+    "p2pfs publish talk.mp4 --wait",
+    "p2pfs publish",
+)
+_add(
+    "publish:unpublish",
+    "Take back what was published where it lies; the files stay.",
+    _HERE,
+    "p2pfs unpublish ~/music/kind-of-late",
+    "p2pfs unpublish CONTENT-ID",
+)
+_add(
     "pin:pin",
     "Fetch files or directories whole, and keep them until they are unpinned.\n\n"
     "Without any, list what is pinned: content id, bytes, bytes that are here, contents.",

@@ -32,12 +32,9 @@ def content_named(word: str) -> str:
     A content id may come as `ipfs://CID` or `/ipfs/CID`, as other programs write it.  Raises
     NotFoundError for a path where nothing is, UsageError for one outside of any mount.
     """
-    bare = unquote(word.removeprefix(_SCHEME)) if word.startswith(_SCHEME) else word
-    bare = bare.removeprefix(_GATEWAY_PATH)
-    if _is_cid(bare.partition("/")[0]):
-        return bare
-    with suppress(OSError):
-        return os.getxattr(word, _CID_ATTRIBUTE).decode()
+    named = content_id_of(word)
+    if named is not None:
+        return named
     parts = PurePosixPath(os.path.abspath(word)).parts
     for at, part in enumerate(parts[:-1]):
         if part == _BY_HASH and _is_cid(parts[at + 1]):
@@ -45,6 +42,17 @@ def content_named(word: str) -> str:
     if not os.path.lexists(word):
         raise NotFoundError(f"{word} is neither a content id nor a file")
     raise UsageError(f"{word} has no content id; name a file of the mount")
+
+
+def content_id_of(word: str) -> str | None:
+    """The same where it is told by the word, or by the mount; else None."""
+    bare = unquote(word.removeprefix(_SCHEME)) if word.startswith(_SCHEME) else word
+    bare = bare.removeprefix(_GATEWAY_PATH)
+    if _is_cid(bare.partition("/")[0]):
+        return bare
+    with suppress(OSError):
+        return os.getxattr(word, _CID_ATTRIBUTE).decode()
+    return None
 
 
 def _is_cid(text: str) -> bool:

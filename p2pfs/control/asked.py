@@ -1,6 +1,6 @@
 """What is asked about contents, and what is told: values only, so that a command can import them.
 
-Who answers is `content`.
+Who answers is `content`, `known` and `published`.
 """
 
 from __future__ import annotations
@@ -80,3 +80,43 @@ class ContentInfo(msgspec.Struct, frozen=True):
     pinned: bool
     own: list[OwnFile]
     last_error: str
+
+
+class ToPublish(msgspec.Struct, frozen=True):
+    """An absolute path without links, and tags in any spelling for all files there."""
+
+    path: bytes
+    tags: list[str]
+
+
+class ToAwait(msgspec.Struct, frozen=True):
+    """Such paths, which are published."""
+
+    paths: list[bytes]
+
+
+class ToUnpublish(msgspec.Struct, frozen=True):
+    """The same thing named in one or more ways: absolute paths, a content id."""
+
+    paths: list[bytes]
+    cid: str = ""
+
+
+class PublishedPath(msgspec.Struct, frozen=True):
+    """A file or folder; `path` is absolute, or below the share folder if it lies there.
+
+    `published` of its `files` can be found by others.  `cid` is its content id, null until it has
+    one; `state` is as that of a file.
+    """
+
+    path: str
+    cid: str | None
+    state: str
+    files: int
+    published: int
+
+
+class PublishedPaths(msgspec.Struct, frozen=True):
+    """`publish --json` prints exactly this; fields are only ever added."""
+
+    paths: list[PublishedPath]

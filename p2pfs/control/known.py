@@ -24,18 +24,17 @@ from p2pfs.library.resolving import Kind, Resolved
 from p2pfs.status import text_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from p2pfs.content.cid import Cid
     from p2pfs.control.calls import Endpoint
     from p2pfs.dht.overlay import Provider
-    from p2pfs.library.ingest import Ingest
     from p2pfs.library.listings import ListedFile
     from p2pfs.library.metas import Metas
     from p2pfs.library.ownfiles import OwnFiles
     from p2pfs.library.reading import Reading
     from p2pfs.store.pins import Pins
-    from p2pfs.store.shares import Shares
+    from p2pfs.store.shares import Shares, ShareState
 
 # A person waits; what is known by then is told.
 _LOOK_SECONDS = 6
@@ -49,7 +48,7 @@ class Known:
     metas: Metas
     own_files: OwnFiles
     shares: Shares
-    ingest: Ingest
+    state: Callable[[bytes], tuple[ShareState, str]]
     pins: Pins
 
     async def info(self, asked: Asked) -> ContentInfo:
@@ -118,7 +117,7 @@ class Known:
 
     def _own(self, cid: Cid) -> list[OwnFile]:
         return [
-            OwnFile(text_of(share.path), ": ".join(filter(None, self.ingest.state(share.path))))
+            OwnFile(text_of(share.path), ": ".join(filter(None, self.state(share.path))))
             for share in self.shares.by_cid(cid)
         ]
 

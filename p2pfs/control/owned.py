@@ -52,11 +52,11 @@ def tag_endpoints(
     """What can be asked of own files; `places` is where a user sees the share folder."""
 
     async def tag(asked: Tagging) -> Tagged:
-        path = _own_path(asked.path, places)
+        path = own_path(asked.path, places)
         if not asked.tags:
             return Tagged(text_of(path), _told_tags(shares, path))
-        tags = _normal(asked.tags)
-        await trio.to_thread.run_sync(_write_tags, shares.folder, path, tags)
+        tags = normal_tags(asked.tags)
+        await trio.to_thread.run_sync(write_tags, shares.folder, path, tags)
         retagged(path)
         return Tagged(text_of(path), tags)
 
@@ -70,13 +70,21 @@ def share_places(folder: Path, mount: Path | None) -> list[Path]:
     return seen if mount is None else [*seen, mount.parent.resolve() / mount.name / "share"]
 
 
-def _own_path(path: bytes, places: Sequence[Path]) -> bytes:
-    """Relative to the share folder."""
+def below_share(path: bytes, places: Sequence[Path]) -> bytes | None:
+    """The same path relative to the share folder; None if it does not lie in it."""
     for place in places:
         above = os.fsencode(place) + b"/"
         if path.startswith(above):
             return path[len(above) :]
-    raise UsageError(f"{text_of(path)} does not lie in share/, so it has no tags of yours")
+    return None
+
+
+def own_path(path: bytes, places: Sequence[Path]) -> bytes:
+    """The same; raises UsageError for any other path."""
+    below = below_share(path, places)
+    if below is None:
+        raise UsageError(f"{text_of(path)} does not lie in share/, so it has no tags of yours")
+    return below
 
 
 def _told_tags(shares: Shares, path: bytes) -> list[str]:
@@ -86,8 +94,11 @@ def _told_tags(shares: Shares, path: bytes) -> list[str]:
     return list(share.tags)
 
 
-def _normal(texts: Sequence[str]) -> list[str]:
-    """Raises UsageError for a comma, which is what separates tags in the attribute."""
+def normal_tags(texts: Sequence[str]) -> list[str]:
+    """In normal form, without doubles.  Raises UsageError for what is no tag.
+
+    A comma is none: it separates tags in the attribute.
+    """
     if any("," in text for text in texts):
         raise UsageError("a tag has no comma; give several tags as several words")
     try:
@@ -96,8 +107,8 @@ def _normal(texts: Sequence[str]) -> list[str]:
         raise UsageError(str(error)) from error
 
 
-def _write_tags(folder: Path, path: bytes, tags: Sequence[str]) -> None:
-    """Blocking."""
+def write_tags(folder: Path, path: bytes, tags: Sequence[str]) -> None:
+    """Make them the user's own of a file below the folder; blocking."""
     try:
         fd = open_beneath(folder, path)
         try:

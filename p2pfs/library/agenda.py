@@ -31,6 +31,10 @@ class Agenda(Generic[K]):
         self._sleeping_until = math.inf
         self._earlier = trio.Event()
 
+    def things(self) -> list[K]:
+        """What is due, now or later, in no order."""
+        return list(self._due)
+
     def look(self, thing: K) -> None:
         """At once, after what was asked for before, and before all that just became due."""
         self._set(thing, -math.inf)

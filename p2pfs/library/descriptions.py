@@ -19,13 +19,16 @@ if TYPE_CHECKING:
     from p2pfs.store.shares import Share
 
 
-def tags_of(path: bytes, name: str, media: Media) -> tuple[str, ...]:
-    """The folders' tags and the user's own; without these, those of metadata and type.
+def tags_of(
+    path: bytes, name: str, media: Media, more_tags: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """Those given, the folders' and the user's own; without these, those of metadata and type.
 
-    At most as many as can be published.
+    Every folder in `path` becomes a tag: it must begin at what was published.  At most as many as
+    can be published.
     """
     folders = [part.decode("utf-8", "replace") for part in path.split(b"/")[:-1]]
-    tags = folder_tags(folders)
+    tags = more_tags + folder_tags(folders)
     if media.user_tags is not None:
         tags += media.user_tags
     else:
@@ -33,7 +36,7 @@ def tags_of(path: bytes, name: str, media: Media) -> tuple[str, ...]:
     return by_importance(tags, name)[:MAX_TAGS]
 
 
-def with_media(share: Share, media: Media) -> Share:
+def with_media(share: Share, media: Media, more_tags: tuple[str, ...] = ()) -> Share:
     """The same content with the name and tags that its path and its metadata give."""
     name = published_name(os.path.basename(share.path).decode("utf-8", "surrogateescape"))
     return replace(
@@ -41,7 +44,7 @@ def with_media(share: Share, media: Media) -> Share:
         name=name,
         mime=media.mime,
         title=media.title,
-        tags=tags_of(share.path, name, media),
+        tags=tags_of(share.path, name, media, more_tags),
     )
 
 

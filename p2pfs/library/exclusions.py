@@ -29,6 +29,8 @@ _TEMPORARY_SUFFIXES = (
 )
 # vim creates this one to see whether it may write to the directory.
 _VIM_PROBE = b"4913"
+# A p2pfs node's, this one's or another's: whoever has it is that node.
+_NODE_KEY = b"identity.key"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +83,8 @@ def exclusion(path: bytes, ignores: Mapping[bytes, Iterable[Pattern]]) -> str | 
         return "hidden"
     if _is_temporary(parts[-1].lower()):
         return "a temporary file"
+    if parts[-1] == _NODE_KEY:
+        return "a node's private key"
     ignored = False
     for depth in range(len(parts)):
         for pattern in ignores.get(b"/".join(parts[:depth]), ()):

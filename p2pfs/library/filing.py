@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from p2pfs.library.hashing import Hashed
-    from p2pfs.store.shares import Share, Shares
+    from p2pfs.store.foldershares import FolderShares
+    from p2pfs.store.shares import Share
 
 
 class Filed(NamedTuple):
@@ -33,7 +34,7 @@ class Filed(NamedTuple):
 class Filing:
     """Writes rows; `threads` bounds how many files are read at the same moment."""
 
-    def __init__(self, shares: Shares, threads: trio.CapacityLimiter) -> None:
+    def __init__(self, shares: FolderShares, threads: trio.CapacityLimiter) -> None:
         self._shares = shares
         self._threads = threads
 
@@ -45,7 +46,7 @@ class Filing:
         Cancelled while it reads, it leaves nothing; after that it ends what it began.  Raises
         UnsteadyError, OSError, CatalogError, NoSpaceError.
         """
-        begin = partial(begin_hashing, self._shares.folder, path, told_open=told_open)
+        begin = partial(begin_hashing, self._shares.open_file, path, told_open=told_open)
         reading = await trio.to_thread.run_sync(begin, limiter=self._threads)
         try:
             started()
@@ -61,16 +62,16 @@ class Filing:
 
         Raises UnsteadyError if the file is not the one that was hashed, OSError.
         """
-        folder = self._shares.folder
-        status, media = await trio.to_thread.run_sync(media_of, folder, share.path)
+        open_file = self._shares.open_file
+        status, media = await trio.to_thread.run_sync(media_of, open_file, share.path)
         if not share.is_of(status):
             raise UnsteadyError("it was replaced while it was looked at")
-        described = with_media(share, media)
+        described = with_media(share, media, self._shares.extent.tags(share.path))
         if described != share:
             await self._shares.put(replace(described, state=ShareState.ANNOUNCING, reason=""))
 
     async def _keep(self, hashed: Hashed) -> Filed:
-        share = hashed.share()
+        share = hashed.share(self._shares.extent.tags(hashed.file.path))
         before = self._shares.get(share.path)
         if before is not None and before.cid == share.cid:
             share = replace(share, seq=before.seq, announced_until=before.announced_until)

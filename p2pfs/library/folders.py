@@ -1,4 +1,4 @@
-"""Content ids of the directories below the share folder, once all in them has been still.
+"""Content ids of the directories below a folder, once all in them has been still.
 
 They are computed from the rows of `shares`: no file is read.  Files are for `ingest`, telling
 the network for `providing`.
@@ -18,7 +18,7 @@ from p2pfs.library.folderscan import folders_among, list_folder, list_folders
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from p2pfs.content.cid import Cid
@@ -45,7 +45,7 @@ class _UnfinishedError(Exception):
 
 
 class Folders:
-    """Paths are relative to the share folder, which itself has no content id."""
+    """Paths are relative to the folder, which itself has no content id."""
 
     def __init__(
         self,
@@ -87,7 +87,10 @@ class Folders:
         return state, reason or self._remarks.get(path, "")
 
     async def run(self, scanned: trio.Event) -> None:
-        """Build what is due, until cancelled; first of all everything, when files are known."""
+        """Build what is due, until cancelled; first of all everything, when files are known.
+
+        Nothing is provided any more after it.
+        """
         await scanned.wait()
         known = self._kept.all()
         self._rows |= known.keys()
@@ -95,16 +98,22 @@ class Folders:
         async with open_nursery() as nursery:
             nursery.start_soon(self._look_around, set(known))
             nursery.start_soon(self._forget_disturbed)
-            while True:
-                due = await self._agenda.wait_due()
-                # Of what has changed most are files: one hop for all of them.
-                there = await trio.to_thread.run_sync(folders_among, self._folder, due)
-                for path in sorted(due, key=lambda path: path.count(b"/"), reverse=True):
-                    if path in there or path in self._rows:
-                        await self._look_safely(path)
-                    else:
-                        self._disturbed.discard(path)
-                        self._states.pop(path, None)
+            try:
+                while True:
+                    await self._look_at_some(await self._agenda.wait_due())
+            finally:
+                for path in tuple(self._built):
+                    self._drop(path)
+
+    async def _look_at_some(self, paths: Sequence[bytes]) -> None:
+        # Of what has changed most are files: one hop for all of them.
+        there = await trio.to_thread.run_sync(folders_among, self._folder, paths)
+        for path in sorted(paths, key=lambda path: path.count(b"/"), reverse=True):
+            if path in there or path in self._rows:
+                await self._look_safely(path)
+            else:
+                self._disturbed.discard(path)
+                self._states.pop(path, None)
 
     async def _look_around(self, known: set[bytes]) -> None:
         before: dict[bytes, Stamp] = {}
@@ -112,7 +121,8 @@ class Folders:
             self._agenda.look_unless_due(path)
         while True:
             started = trio.current_time()
-            found = await trio.to_thread.run_sync(list_folders, self._folder)
+            starts = self._kept.extent.starts()
+            found = await trio.to_thread.run_sync(list_folders, self._folder, starts)
             for path in found.keys() | before.keys():
                 if found.get(path) != before.get(path):
                     self._agenda.look_unless_due(path)
@@ -151,7 +161,9 @@ class Folders:
             self._agenda.look_after(path, _RETRY_SECONDS)
 
     async def _look(self, path: bytes) -> None:
-        listed = await trio.to_thread.run_sync(list_folder, self._folder, path)
+        listed = None
+        if self._kept.extent.holds(path + b"/-"):  # as a file in it
+            listed = await trio.to_thread.run_sync(list_folder, self._folder, path)
         if listed is None or listed.excluded:
             self._states.pop(path, None)
             if listed is not None:
@@ -223,7 +235,7 @@ class Folders:
 
 
 def _folders_of(path: bytes) -> Iterator[bytes]:
-    """The path itself, which may be one, and all above it but the share folder."""
+    """The path itself, which may be one, and all above it but the folder."""
     while path:
         yield path
         path = path.rpartition(b"/")[0]

@@ -1,4 +1,4 @@
-"""What lies in the share folder, compared with what was hashed of it.
+"""What lies in a folder that is published, compared with what was hashed of it.
 
 Blocking, and only looks: what follows from a difference is for `ingest`.
 """
@@ -66,7 +66,7 @@ class FolderEntries:
 
 
 def list_folder(folder: Path, path: bytes) -> FolderEntries | None:
-    """What a directory below the share folder holds itself; None if there is none."""
+    """What a directory below the folder holds itself; None if there is none."""
     found = look_at(folder, path)
     if found is None or not stat.S_ISDIR(found.st_mode):
         return None
@@ -85,22 +85,25 @@ def list_folder(folder: Path, path: bytes) -> FolderEntries | None:
     return listed
 
 
-def list_folders(folder: Path) -> dict[bytes, Stamp]:
-    """All directories below the share folder but hidden ones.
+def list_folders(folder: Path, starts: Iterable[bytes]) -> dict[bytes, Stamp]:
+    """All directories at these paths and below, but hidden ones and the folder itself.
 
     A stamp is another after any entry came or went.
     """
     found = {}
-    waiting = [b""]
+    waiting = list(starts)
     while waiting:
-        above = waiting.pop()
-        for entry in _entries(folder, above):
+        path = waiting.pop()
+        if path:
+            status = look_at(folder, path)
+            if status is None or not stat.S_ISDIR(status.st_mode):
+                continue
+            found[path] = stamp_of(status)
+        for entry in _entries(folder, path):
             if _is_folder(entry) and not entry.name.startswith(b"."):
-                path = above + b"/" + entry.name if above else entry.name
-                status = look_at(folder, path)
-                if status is not None and path.count(b"/") < _MAX_DEPTH:
-                    found[path] = stamp_of(status)
-                    waiting.append(path)
+                below = path + b"/" + entry.name if path else entry.name
+                if below.count(b"/") < _MAX_DEPTH:
+                    waiting.append(below)
     return found
 
 
@@ -121,9 +124,15 @@ def look_at(folder: Path, path: bytes) -> os.stat_result | None:
 def look_closely(
     folder: Path, paths: Iterable[bytes]
 ) -> tuple[dict[bytes, os.stat_result | None], Ignores]:
-    """The same of many, and the patterns of every directory above them as they are now."""
+    """The same of many, and the patterns of every directory above them as they are now.
+
+    What is found behind a link on the way is that link, whatever it leads to.
+    """
     found = {path: look_at(folder, path) for path in paths}
     above = {directory for path in found for directory in _above(path)}
+    links = _links(folder, above)
+    for path in found if links else ():
+        found[path] = next((links[at] for at in _above(path) if at in links), found[path])
     return found, {directory: _patterns(folder, directory) for directory in above}
 
 
@@ -157,6 +166,12 @@ def _walk(
 def _folder_exclusion(path: bytes, ignores: Ignores) -> str | None:
     """As for a file in it: only files are temporary by their names."""
     return exclusion(path + b"/-", ignores)
+
+
+def _links(folder: Path, directories: Iterable[bytes]) -> dict[bytes, os.stat_result]:
+    """Those that are links; the folder itself may be one."""
+    found = {directory: look_at(folder, directory) for directory in directories if directory}
+    return {at: status for at, status in found.items() if status and stat.S_ISLNK(status.st_mode)}
 
 
 def _is_folder(entry: os.DirEntry[bytes]) -> bool:

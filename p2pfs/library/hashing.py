@@ -21,15 +21,17 @@ from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.errors import P2pfsError
 from p2pfs.library.descriptions import with_media
 from p2pfs.library.media import read_media
-from p2pfs.store.beneath import open_beneath
 from p2pfs.store.files import stamp_of
 from p2pfs.store.shares import Share, ShareState
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
 
     from p2pfs.content.balanced import BuiltDag
     from p2pfs.library.media import Media
+
+    OpenFile = Callable[[bytes], int]
+    """A descriptor for reading of what is at a path; raises OSError."""
 
 # A hop to a thread costs about 0.1 ms, hashing this much 3 ms: little lost, and soon cancelled.
 _CHUNKS_A_HOP = 16
@@ -60,7 +62,7 @@ class Hashed:
     media: Media
     seconds: float
 
-    def share(self) -> Share:
+    def share(self, more_tags: tuple[str, ...]) -> Share:
         """The file as it is to be published."""
         ino, size, mtime_ns = stamp_of(self.file.status)
         share = Share(
@@ -78,16 +80,16 @@ class Hashed:
             state=ShareState.ANNOUNCING,
             hash_seconds=self.seconds,
         )
-        return with_media(share, self.media)
+        return with_media(share, self.media, more_tags)
 
 
-def open_steady(folder: Path, path: bytes, *, told_open: bool) -> SteadyFile:
-    """Open the file at `path` below `folder` to be hashed; blocking.
+def open_steady(open_file: OpenFile, path: bytes, *, told_open: bool) -> SteadyFile:
+    """Open the file at `path` to be hashed; blocking.
 
     `told_open` counts where the kernel does not tell whether somebody writes.  Raises OSError,
     UnsteadyError.
     """
-    fd = open_beneath(folder, path)
+    fd = open_file(path)
     try:
         status = os.fstat(fd)
         _demand_steady(fd, status, told_open=told_open)
@@ -97,12 +99,12 @@ def open_steady(folder: Path, path: bytes, *, told_open: bool) -> SteadyFile:
     return SteadyFile(fd, path, status)
 
 
-def begin_hashing(folder: Path, path: bytes, *, told_open: bool) -> Reading:
+def begin_hashing(open_file: OpenFile, path: bytes, *, told_open: bool) -> Reading:
     """`open_steady`, and the first chunks: a small file is read whole by this.  Blocking.
 
     The file is to be closed by the caller.  Raises OSError, UnsteadyError.
     """
-    file = open_steady(folder, path, told_open=told_open)
+    file = open_steady(open_file, path, told_open=told_open)
     try:
         reading = Reading(file)
         reading.hash_some()
@@ -125,9 +127,9 @@ async def hash_rest(reading: Reading, limiter: trio.CapacityLimiter) -> Hashed:
     return Hashed(reading.file, dag, leaves, reading.crc32, reading.media, seconds)
 
 
-def media_of(folder: Path, path: bytes) -> tuple[os.stat_result, Media]:
+def media_of(open_file: OpenFile, path: bytes) -> tuple[os.stat_result, Media]:
     """What a file says about itself, without hashing it; blocking; raises OSError."""
-    fd = open_beneath(folder, path)
+    fd = open_file(path)
     try:
         return os.fstat(fd), read_media(fd, _name(path))
     finally:

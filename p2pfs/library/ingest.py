@@ -1,4 +1,4 @@
-"""From a file in the share folder to a row in the catalogue, as soon as it has been still.
+"""From a file in a folder to a row in the catalogue, as soon as it has been still.
 
 The folder is the truth: every hint leads to a look, and the look decides.  What a file is called
 in the network is for `descriptions`, telling the network for `announcing`.
@@ -19,10 +19,11 @@ from p2pfs.concurrency import open_nursery
 from p2pfs.errors import P2pfsError
 from p2pfs.library.exclusions import IGNORE_FILE, exclusion
 from p2pfs.library.filing import Filing
-from p2pfs.library.folderscan import look_at, look_closely, scan_folder, special_kind
+from p2pfs.library.folderscan import look_at, look_closely, special_kind
 from p2pfs.library.hashing import UnsteadyError
 from p2pfs.library.hints import Hints
 from p2pfs.library.known import Known
+from p2pfs.library.scanning import Scanning
 from p2pfs.library.stillness import Stillness
 from p2pfs.library.underway import UnderWay
 from p2pfs.library.watching import Watching
@@ -35,17 +36,13 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.library.filing import Filed
     from p2pfs.library.folderscan import Ignores
-    from p2pfs.store.shares import Share, Shares
+    from p2pfs.store.foldershares import FolderShares
+    from p2pfs.store.shares import Share
 
 _log = logging.getLogger(__name__)
 
 # As long as a slow copy may pause between two writes.
 STILL_SECONDS = 1.0
-# Where the kernel tells of nothing, what comes in behind the mount is found by looking; where it
-# does, what memory maps write is.  At most 2 % of a core goes there.
-_SCAN_EVERY_SECONDS = 5.0
-_SWEEP_EVERY_SECONDS = 60.0
-_SCAN_SHARE = 50
 _RETRY_SECONDS = 60.0
 # A small file is looked at twice, and a hop to a thread costs about 0.1 ms.  What changes between
 # the look and what follows from it is hinted at again; more at once would only make that likelier.
@@ -53,7 +50,7 @@ _LOOKS_A_HOP = 64
 
 
 class Ingest:
-    """Follows its `hints`, and looks through the folder for what nobody has hinted at.
+    """Follows its `hints`, and what is found by `scanning` the folder without any.
 
     `changed` is told of each CID whose files are others now, `touched` of each path that is or
     will be another.  Paths are relative to the folder.
@@ -61,7 +58,7 @@ class Ingest:
 
     def __init__(
         self,
-        shares: Shares,
+        shares: FolderShares,
         changed: Callable[[Cid], None],
         still_seconds: float = STILL_SECONDS,
         clock: Callable[[], float] = time.time,
@@ -69,25 +66,26 @@ class Ingest:
     ) -> None:
         self._shares = shares
         self._folder = shares.folder
+        self._extent = shares.extent
         self._tell = changed
         self._clock = clock
         self._touched = touched
         self._hashing = UnderWay(self._look_at_ready)
         self.hints = Hints(still_seconds, self._stop)
         self._agenda = self.hints.agenda
-        self.watching = Watching(os.fsencode(self._folder), self.hints, self.look_again)
         self._states: dict[bytes, tuple[ShareState, str]] = {}
         self._known = Known()
         self._stillness = Stillness(still_seconds)
-        self._ignores: Ignores = {}
-        self._rescan = trio.Event()
-        self._filing = Filing(shares, trio.CapacityLimiter(os.cpu_count() or 1))
-        self.scanned = trio.Event()
+        self._scanning = Scanning(self._folder, self._extent, self._known, self._found)
+        self.scanned = self._scanning.finished
         """Set when the whole folder was compared with the catalogue for the first time."""
+        look_again = self._scanning.look_again
+        self.watching = Watching(self._folder, self._extent, self.hints, look_again)
+        self._filing = Filing(shares, trio.CapacityLimiter(os.cpu_count() or 1))
 
     def state(self, path: bytes) -> tuple[ShareState, str]:
         """How far a file is, and why it is not further."""
-        reason = exclusion(path, self._ignores)
+        reason = exclusion(path, self._scanning.ignores)
         if reason is not None:
             return ShareState.IGNORED, reason
         if path in self._states:
@@ -99,64 +97,49 @@ class Ingest:
             return ShareState.WAITING, "just found"
         return share.state, share.reason
 
-    def look_again(self) -> None:
-        """Look through the whole folder soon: something may have been missed."""
-        self._rescan.set()
+    def unfinished(self) -> list[bytes]:
+        """The paths that are to be looked at or hashed, those that failed until now included."""
+        return list({*self._agenda.things(), *self._hashing.paths()})
+
+    async def chosen(self, path: bytes) -> None:
+        """The extent was given this too, or other tags for it."""
+        await self.watching.watch(path)
+        for share in self._shares.all():
+            if share.path == path or share.path.startswith(path + b"/"):
+                self.hints.retagged(share.path)
+        self._scanning.look_again()
 
     async def run(self) -> None:
         """Scan, then follow the hints, until cancelled."""
         for share in self._shares.all():
             self._known.remember(share)
+            if not share.tags_include(self._extent.tags(share.path)):  # killed before they got them
+                self.hints.retagged(share.path)
         watched = trio.Event()
         async with open_nursery() as nursery:
             nursery.start_soon(self.watching.run, watched)
             await watched.wait()  # what comes from here on is told, what came before is scanned
-            nursery.start_soon(self._scan_again_and_again)
+            nursery.start_soon(self._scanning.run, self.watching)
             while True:
                 await self._look_at_some(await self._agenda.wait_due(_LOOKS_A_HOP), nursery)
                 self._look_at_ready()
 
-    async def _scan_again_and_again(self) -> None:
-        while True:
-            started = trio.current_time()
-            whole = await self._scan_safely()
-            seconds = trio.current_time() - started
-            told = whole and not self.watching.trouble
-            every = _SWEEP_EVERY_SECONDS if told else _SCAN_EVERY_SECONDS
-            with trio.move_on_after(max(every, _SCAN_SHARE * seconds)):
-                await self._rescan.wait()
-            self._rescan = trio.Event()
-
-    async def _scan_safely(self) -> bool:
-        try:
-            await self._scan(b"")
-        except Exception:  # noqa: BLE001 the edge: the node must not stop looking
-            _log.exception("the share folder cannot be looked through; the next look may")
-            return False
-        self.scanned.set()
-        return True
-
-    async def _scan(self, below: bytes) -> None:
-        scan = await trio.to_thread.run_sync(
-            scan_folder, self._folder, below, self._known.snapshot()
-        )
-        if not below:
-            self._ignores = scan.ignores
-        for path in (*scan.fresh, *scan.gone):
-            if path not in self._hashing:
-                self._agenda.look_unless_due(path)
+    def _found(self, path: bytes) -> None:
+        if path not in self._hashing:
+            self._agenda.look_unless_due(path)
 
     async def _look_at_some(self, paths: Sequence[bytes], nursery: trio.Nursery) -> None:
         for path in paths:
             self.hints.looked_at(path)
+        paths = [path for path in paths if self._extent.holds(path)]
         # An ignore file may be newer than the last scan: what it names must not get out meanwhile.
         try:
-            found, above = await trio.to_thread.run_sync(look_closely, self._folder, paths)
+            found, above = await trio.to_thread.run_sync(self._look_closely, paths)
         except Exception as error:  # noqa: BLE001 as in `_look_safely`
             for path in paths:
                 self._agenda.look_after(path, self._failed(path, error))
             return
-        self._ignores |= above
+        self._scanning.ignores |= above
         # A row moves if its file is found before it is missed, and a folder may have brought it.
         folder_came = any(status and stat.S_ISDIR(status.st_mode) for status in found.values())
         for path in sorted(paths, key=lambda path: found[path] is None):
@@ -164,6 +147,12 @@ class Ingest:
                 self._agenda.look(path)
             else:
                 await self._look_safely(path, found[path], nursery)
+
+    def _look_closely(
+        self, paths: Sequence[bytes]
+    ) -> tuple[dict[bytes, os.stat_result | None], Ignores]:
+        found, above = look_closely(self._folder, paths)
+        return (found if self._shares.is_in_place() else dict.fromkeys(paths)), above
 
     async def _look_safely(
         self, path: bytes, found: os.stat_result | None, nursery: trio.Nursery
@@ -176,14 +165,14 @@ class Ingest:
     async def _look(self, path: bytes, found: os.stat_result | None, nursery: trio.Nursery) -> None:
         """Compare a path with its row, and do what follows."""
         if os.path.basename(path) == IGNORE_FILE:
-            self._rescan.set()
+            self._scanning.look_again()
         share = self._shares.get(path)
-        unpublished = special_kind(found) or exclusion(path, self._ignores)
+        unpublished = self._unpublished(path, found)
         if found is None or unpublished:
             await self._drop(path, share)
             await self._look_below(path, found)
-            if found is not None and unpublished:
-                self._states[path] = ShareState.IGNORED, unpublished
+            if unpublished:
+                self._states[path] = unpublished
         elif share is not None and share.is_of(found):
             self._known.remember(share)  # its row may be newer than the end of its hashing
             self._settle(path)
@@ -191,6 +180,16 @@ class Ingest:
                 await self._describe(share)
         elif not await self._move_here(path, found):
             await self._hash_when_still(path, found, share, nursery)
+
+    def _unpublished(
+        self, path: bytes, found: os.stat_result | None
+    ) -> tuple[ShareState, str] | None:
+        """Why what is there is not published; why what was chosen is not."""
+        lost = self._extent.lost(path, found)
+        if lost:
+            return ShareState.FAILED, lost
+        reason = found and (special_kind(found) or exclusion(path, self._scanning.ignores))
+        return (ShareState.IGNORED, reason) if reason else None
 
     async def _drop(self, path: bytes, share: Share | None) -> None:
         """There is no file to publish at this path any more."""
@@ -203,7 +202,7 @@ class Ingest:
     async def _look_below(self, path: bytes, found: os.stat_result | None) -> None:
         """A folder may have come with all that is in it, or gone."""
         if found is not None and stat.S_ISDIR(found.st_mode):
-            await self._scan(path)
+            await self._scanning.look_through(path)
         else:
             for share in self._shares.below(path):
                 self._agenda.look(share.path)

@@ -28,6 +28,10 @@ class UnderWay:
     def __contains__(self, path: bytes) -> bool:
         return path in self._scopes or path in self._ready
 
+    def paths(self) -> list[bytes]:
+        """What runs or waits its turn."""
+        return [*self._scopes, *self._ready]
+
     def is_running(self, path: bytes) -> bool:
         return path in self._scopes
 

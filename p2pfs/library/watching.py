@@ -16,10 +16,12 @@ from inotify_simple import INotify, flags
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from pathlib import Path
 
     from inotify_simple import Event
 
     from p2pfs.library.hints import Hints
+    from p2pfs.store.extent import Extent
 
 _log = logging.getLogger(__name__)
 
@@ -46,13 +48,16 @@ _TOO_MANY = (
 
 
 class Watching:
-    """Watches folders with all below them.  `trouble` says why it cannot, or is empty.
+    """Watches a folder and its `extent` below.  `trouble` says why it cannot, or is empty.
 
     `lost` is called when something may have been missed.
     """
 
-    def __init__(self, folder: bytes, hints: Hints, lost: Callable[[], None]) -> None:
-        self._folder = folder
+    def __init__(
+        self, folder: Path, extent: Extent, hints: Hints, lost: Callable[[], None]
+    ) -> None:
+        self._folder = os.fsencode(folder)
+        self._extent = extent
         self._hints = hints
         self._lost = lost
         self._inotify: INotify | None = None
@@ -91,8 +96,8 @@ class Watching:
                 came.append(b"")
                 self._lost()
             elif event.mask & flags.IGNORED:
-                self._folders.pop(event.wd, None)
-            elif event.wd in self._folders and event.name:
+                self._unwatched(self._folders.pop(event.wd, None))
+            elif event.wd in self._folders and event.name and self._extent.holds(self._path(event)):
                 self._tell(event, self._path(event), moved, written)
                 if event.mask & flags.ISDIR and event.mask & (flags.CREATE | flags.MOVED_TO):
                     came.append(self._path(event))
@@ -163,13 +168,20 @@ class Watching:
                 if error.errno == errno.ENOSPC:
                     self._give_up(_TOO_MANY)
                     break
+                if not folder:
+                    self._give_up(f"the folder cannot be watched: {error.strerror}")
                 continue  # gone again, a link, or not ours to read
-            waiting += _folders_in(self._folder, folder)
+            found = _folders_in(self._folder, folder)
+            waiting += [below for below in found if self._extent.holds(below + b"/-")]
         return watched
+
+    def _unwatched(self, path: bytes | None) -> None:
+        if path == b"":
+            self._give_up("the folder has gone")
 
     def _give_up(self, trouble: str) -> None:
         if trouble != self.trouble:
-            _log.warning("changes behind the mount are noticed late: %s", trouble)
+            _log.warning("changes in %r are noticed late: %s", self._folder, trouble)
         self.trouble = trouble
 
 

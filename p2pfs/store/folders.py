@@ -1,4 +1,4 @@
-"""The directories below the share folder that have a content id, and what one is made from.
+"""The published directories that have a content id, and what one is made from.
 
 When a directory is to have one, and which of its entries count, is for `library.folders`.
 """
@@ -12,14 +12,16 @@ from p2pfs.content.dag_pb import parse_node
 from p2pfs.content.unixfs import MAX_DIRECTORY_LINKS
 from p2pfs.store.columns import stored_cid
 from p2pfs.store.dags import forget_unused, keep_nodes, keep_root
+from p2pfs.store.extent import Whole
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from p2pfs.content.cid import Cid
     from p2pfs.content.directory import BuiltDirectory
     from p2pfs.store.catalog import Catalog
+    from p2pfs.store.extent import Extent
     from p2pfs.store.files import Stamp
 
 # A root's key is version, codec and multihash: its own block is the node with that multihash.
@@ -47,17 +49,24 @@ class HashedFile(NamedTuple):
 
 
 class SharedFolders:
-    """The rows of `folders`, by path below the share folder."""
+    """The rows of `folders`, by path below one folder, as far as `extent` holds it.
 
-    def __init__(self, catalog: Catalog) -> None:
+    `above` is as in `FolderShares`.
+    """
+
+    def __init__(self, catalog: Catalog, above: bytes = b"", extent: Extent | None = None) -> None:
         self._catalog = catalog
+        self._above = above
+        self.extent = extent or Whole()
 
     def all(self) -> dict[bytes, Cid]:
         rows = self._catalog.rows("SELECT path, cid FROM folders JOIN roots ON id = root")
-        return {path: stored_cid(cid) for path, cid in rows}
+        found = {path: stored_cid(cid) for path, cid in rows}
+        return {path: found[self._above + path] for path in self._own(found)}
 
     def files_in(self, path: bytes) -> dict[bytes, HashedFile]:
         """What was hashed of the files that lie in a directory itself, by name."""
+        path = self._above + path
         begins = len(path) + 2  # counted from one, after the slash
         rows = self._catalog.rows(_FILES, path + b"/", path + b"0", begins)
         return {
@@ -67,11 +76,27 @@ class SharedFolders:
 
     async def put(self, path: bytes, built: BuiltDirectory) -> None:
         """From now on others may have the blocks of this directory."""
-        await self._catalog.write(partial(_put, path, built))
+        await self._catalog.write(partial(_put, self._above + path, built))
 
     async def remove(self, paths: Iterable[bytes]) -> None:
         """Others may not have them any more, unless they are another directory's."""
-        await self._catalog.write(partial(_remove, tuple(paths)))
+        await self._catalog.write(partial(_remove, [self._above + path for path in paths]))
+
+    def _own(self, paths: Iterable[bytes]) -> Iterator[bytes]:
+        for path in paths:
+            if path.startswith(self._above or b"/") == bool(self._above):
+                below = path[len(self._above) :]
+                if self.extent.holds(below):
+                    yield below
+
+
+def remove_folders(path: bytes, connection: sqlite3.Connection) -> None:
+    """Forget a directory and all below it."""
+    rows = connection.execute(
+        "SELECT path FROM folders WHERE path = ? OR (path > ? AND path < ?)",
+        (path, path + b"/", path + b"0"),
+    )
+    _remove([found for (found,) in rows.fetchall()], connection)
 
 
 def _put(path: bytes, built: BuiltDirectory, connection: sqlite3.Connection) -> None:

@@ -98,6 +98,11 @@ CREATE TABLE IF NOT EXISTS provided (
     until INTEGER NOT NULL,
     addresses TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS publications (
+    path BLOB PRIMARY KEY,
+    is_folder INTEGER NOT NULL,
+    tags TEXT NOT NULL
+);
 """
 
 STEPS = (script(_VERSION_1), script(_VERSION_2))

@@ -1,7 +1,7 @@
 """The published files: what was hashed of each, and opening it where it lies.
 
 Nothing here watches the folder, hashes or announces: `library.ingest` and `library.announcing`
-do.  What is below the folder and has no row here is nobody's business but its owner's.
+do.  What has no row here is nobody's business but its owner's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import stat
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from p2pfs.store.beneath import open_beneath
@@ -22,7 +23,6 @@ from p2pfs.store.files import stamp_of
 if TYPE_CHECKING:
     import sqlite3
     from collections.abc import Iterable, Sequence
-    from pathlib import Path
 
     from p2pfs.content.cid import Cid
     from p2pfs.store.catalog import Catalog, Row
@@ -34,6 +34,9 @@ _COLUMNS = (
 _SELECT = f"SELECT {_COLUMNS} FROM shares LEFT JOIN roots ON id = root "  # noqa: S608 constants
 _OF_CONTENT = "WHERE root = (SELECT id FROM roots WHERE cid = ?) AND state IN (?, ?)"
 _BELOW = "path > ? AND path < ?"
+# No path below the share folder begins with a slash, every other one does.
+_RELATIVE = "substr(path, 1, 1) != X'2F'"
+_ROOT = Path("/")
 
 
 class ShareState(StrEnum):
@@ -53,10 +56,11 @@ _SERVED = (ShareState.ANNOUNCING, ShareState.PUBLISHED)
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A file below the share folder as it was when it was hashed.
+    """A published file as it was when it was hashed.
 
-    `path` is relative to the folder.  `seq` and `announced_until` are of the last meta-info that
-    another node accepted, 0 before the first.
+    `path` is relative to the share folder, or absolute if it lies elsewhere; `FolderShares` has it
+    relative to another folder.  `seq` and `announced_until` are of the last meta-info that another
+    node accepted, 0 before the first.
     """
 
     path: bytes
@@ -85,9 +89,13 @@ class Share:
         stamp = self.ino, self.size, self.mtime_ns
         return stamp_of(status) == stamp and stat.S_ISREG(status.st_mode)
 
+    def tags_include(self, tags: tuple[str, ...]) -> bool:
+        """Whether it has all of these."""
+        return set(tags) <= set(self.tags)
+
 
 class Shares:
-    """The rows of `shares`, by path below one folder."""
+    """The rows of `shares`, by path."""
 
     def __init__(self, catalog: Catalog, folder: Path) -> None:
         self._catalog = catalog
@@ -101,8 +109,16 @@ class Shares:
         """Every share, by path."""
         return [_share(row) for row in self._catalog.rows(_SELECT + "ORDER BY path")]
 
+    def beginning(self, above: bytes) -> list[Share]:
+        """The shares whose path begins so, by path; of an empty one those of the share folder."""
+        if above:
+            return self.below(above.removesuffix(b"/"))
+        return [
+            _share(row) for row in self._catalog.rows(_SELECT + f"WHERE {_RELATIVE} ORDER BY path")
+        ]
+
     def below(self, folder: bytes) -> list[Share]:
-        """The shares in a folder (relative, without a slash at its end) and its folders."""
+        """The shares in a folder (without a slash at its end) and its folders."""
         rows = self._catalog.rows(_SELECT + f"WHERE {_BELOW} ORDER BY path", *_range_below(folder))
         return [_share(row) for row in rows]
 
@@ -121,13 +137,22 @@ class Shares:
         Raises ShareChangedError if another file is there, or none, or the way is a link.
         """
         try:
-            number = open_beneath(self.folder, share.path)
+            number = self.open_file(share.path)
         except (OSError, ValueError) as error:  # ValueError: a NUL in the path
             raise ShareChangedError(share.path) from error
         if not share.is_of(os.fstat(number)):
             os.close(number)
             raise ShareChangedError(share.path)
         return number
+
+    def open_file(self, path: bytes) -> int:
+        """A descriptor of what is at a path now, whatever it is; blocking.
+
+        No link is followed on the way: below the share folder, or from `/` on.  Raises OSError.
+        """
+        if path.startswith(b"/"):
+            return open_beneath(_ROOT, path[1:])
+        return open_beneath(self.folder, path)
 
     async def put(
         self,
@@ -210,6 +235,12 @@ def _remove(path: bytes, connection: sqlite3.Connection) -> Share | None:
         connection.execute("DELETE FROM shares WHERE path = ?", (path,))
         _leave(connection, share)
     return share
+
+
+def remove_shares(path: bytes, connection: sqlite3.Connection) -> set[Cid]:
+    """Forget the file at `path`, or all files in that folder; what they were."""
+    gone = [_remove(found, connection) for found in _paths(connection, path)]
+    return {share.cid for share in gone if share is not None and share.cid is not None}
 
 
 def _leave(connection: sqlite3.Connection, share: Share) -> None:

@@ -19,6 +19,7 @@ from p2pfs.library.ownfiles import OwnFiles
 from p2pfs.library.searching import Searches
 from p2pfs.network import public_network
 from p2pfs.store.catalog import open_catalog
+from p2pfs.store.foldershares import in_share_folder
 from p2pfs.store.shares import Share, Shares, ShareState
 from tests.dht.fakes import DictOverlay, OverlayWorld
 
@@ -130,7 +131,7 @@ async def open_share_folder(
     told: list[Cid] = []
     async with open_catalog(root / "catalog.sqlite") as catalog:
         shares = Shares(catalog, folder)
-        ingest = Ingest(shares, told.append, still_seconds)
+        ingest = Ingest(in_share_folder(shares), told.append, still_seconds)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(ingest.run)
             await ingest.scanned.wait()
@@ -172,7 +173,7 @@ async def open_library(
             own.changed(cid)
             announcing.changed(cid)
 
-        ingest = Ingest(shares, changed, STILL_SECONDS)
+        ingest = Ingest(in_share_folder(shares), changed, STILL_SECONDS)
         nursery.start_soon(ingest.run)
         nursery.start_soon(announcing.run)
         await ingest.scanned.wait()

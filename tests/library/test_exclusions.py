@@ -60,3 +60,8 @@ def test_an_ignore_file_names_files_and_directories() -> None:
 @given(st.binary(max_size=200), st.binary(min_size=1, max_size=50))
 def test_any_bytes_are_an_ignore_file(raw: bytes, path: bytes) -> None:
     exclusion(path, {b"": parse_ignore_file(raw)})
+
+
+def test_the_key_of_a_node_is_never_published() -> None:
+    assert exclusion(b"homes/a/data/identity.key", {}) == "a node's private key"
+    assert exclusion(b"identity.key.txt", {}) is None

@@ -19,6 +19,7 @@ from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.dags import Dags
 from p2pfs.store.folders import SharedFolders
+from p2pfs.store.foldershares import in_share_folder
 from p2pfs.store.objects import open_objects
 from p2pfs.store.provided import Provided
 from p2pfs.store.shares import Shares, ShareState
@@ -56,7 +57,9 @@ async def open_publisher(root: Path) -> AsyncIterator[Publisher]:
         async with open_objects(root / "cache", catalog, dags, shares) as objects:
             providing = Providing(overlay, Provided(catalog), lambda: [Endpoint("127.0.0.1", 7001)])
             folders = Folders(folder, SharedFolders(catalog), providing, 2 * STILL_SECONDS)
-            ingest = Ingest(shares, lambda _: None, STILL_SECONDS, touched=folders.changed)
+            ingest = Ingest(
+                in_share_folder(shares), lambda _: None, STILL_SECONDS, touched=folders.changed
+            )
             blocks = Blocks(dags, shares, objects, lambda _: True, ingest.hints.changed)
             nursery.start_soon(ingest.run)
             nursery.start_soon(providing.run)

@@ -1,5 +1,6 @@
 import os
 import zlib
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -15,13 +16,14 @@ from p2pfs.library.hashing import (
     is_open_for_writing,
     open_steady,
 )
+from p2pfs.store.beneath import open_beneath
 
 
 @pytest.mark.parametrize("size", [0, 1, CHUNK_BYTES, CHUNK_BYTES + 1, 40 * CHUNK_BYTES + 5])
 async def test_one_read_gives_what_the_content_modules_give(tmp_path: Path, size: int) -> None:
     content = os.urandom(size)
     (tmp_path / "file").write_bytes(content)
-    reading = begin_hashing(tmp_path, b"file", told_open=False)
+    reading = begin_hashing(partial(open_beneath, tmp_path), b"file", told_open=False)
     hashed = await hash_rest(reading, trio.CapacityLimiter(1))
     os.close(reading.file.fd)
     chunks = [content[at : at + CHUNK_BYTES] for at in range(0, size, CHUNK_BYTES)] or [b""]
@@ -33,7 +35,7 @@ async def test_one_read_gives_what_the_content_modules_give(tmp_path: Path, size
 async def test_a_file_that_is_written_to_while_it_is_read_is_unsteady(tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(bytes(CHUNK_BYTES))
-    file = open_steady(tmp_path, b"file", told_open=False)
+    file = open_steady(partial(open_beneath, tmp_path), b"file", told_open=False)
     os.utime(path, (1, 1))
     with pytest.raises(UnsteadyError):
         await hash_rest(Reading(file), trio.CapacityLimiter(1))
@@ -53,7 +55,7 @@ def test_the_kernel_tells_who_writes(tmp_path: Path) -> None:
     with path.open("r+b"):
         assert is_open_for_writing(fd) is True
         with pytest.raises(UnsteadyError):
-            open_steady(tmp_path, b"file", told_open=False)
+            open_steady(partial(open_beneath, tmp_path), b"file", told_open=False)
     assert is_open_for_writing(fd) is False
     with path.open("r+b"):
         pass  # the lease was given back: this did not wait
@@ -63,6 +65,6 @@ def test_the_kernel_tells_who_writes(tmp_path: Path) -> None:
 def test_what_is_no_regular_file_is_unsteady(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     with pytest.raises(UnsteadyError):
-        open_steady(tmp_path, b"pipe", told_open=False)
+        open_steady(partial(open_beneath, tmp_path), b"pipe", told_open=False)
     with pytest.raises(FileNotFoundError):
-        open_steady(tmp_path, b"../x", told_open=False)
+        open_steady(partial(open_beneath, tmp_path), b"../x", told_open=False)

@@ -8,7 +8,7 @@ import trio
 
 from p2pfs.content.balanced import build_file
 from p2pfs.content.cid import Cid, raw_cid
-from p2pfs.library import hashing, ingest
+from p2pfs.library import hashing, scanning
 from p2pfs.library.folderscan import Scan, scan_folder
 from p2pfs.library.media import Media, read_media
 from p2pfs.store.files import Stamp
@@ -168,7 +168,7 @@ async def test_links_and_special_files_are_left_out(tmp_path: Path) -> None:
             share.ingest.hints.changed(path)
         await wait_until(lambda: share.state("link")[0] is ShareState.IGNORED)
         await wait_until(lambda: share.state("pipe")[0] is ShareState.IGNORED)
-        await wait_until(lambda: share.state("folder/secret")[0] is ShareState.FAILED)
+        await share.wait_state("folder/secret", ShareState.IGNORED, "a symbolic link")
         assert share.shares.all() == []
 
 
@@ -324,8 +324,8 @@ async def test_a_look_that_fails_is_made_again(
             raise error
         return scan_folder(folder, below, known)
 
-    monkeypatch.setattr(ingest, "scan_folder", scan)
-    monkeypatch.setattr(ingest, "_SCAN_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(scanning, "scan_folder", scan)
+    monkeypatch.setattr(scanning, "_SCAN_EVERY_SECONDS", 0.01)
     async with open_share_folder(tmp_path) as share:  # waits for the first whole look
         share.write("a.txt", b"a")
         await share.wait_share("a.txt")
@@ -352,3 +352,16 @@ async def test_what_was_just_written_to_is_not_called_published(tmp_path: Path) 
         share.write("a", b"second edition")
         assert share.state("a")[0] is ShareState.WAITING
         await share.wait_share("a", b"second edition")
+
+
+async def test_a_folder_that_becomes_a_link_to_itself_elsewhere_is_withdrawn(
+    tmp_path: Path,
+) -> None:
+    """Its files are found as they were, and nobody could be given them."""
+    async with open_share_folder(tmp_path) as share:
+        share.write("p/a.txt", b"a")
+        await share.wait_share("p/a.txt")
+        (share.folder / "p").rename(tmp_path / "elsewhere")
+        (share.folder / "p").symlink_to(tmp_path / "elsewhere")
+        await share.wait_gone("p/a.txt")
+        await share.wait_state("p/a.txt", ShareState.IGNORED, "a symbolic link")

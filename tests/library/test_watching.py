@@ -12,7 +12,7 @@ import trio
 import trio.testing
 from inotify_simple import INotify
 
-from p2pfs.library import ingest, watching
+from p2pfs.library import ingest, scanning, watching
 from p2pfs.library.watching import remote_file_system
 from tests.library.kit import STILL_SECONDS, open_share_folder, wait_until
 
@@ -24,7 +24,7 @@ _QUEUED_EVENTS = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())
 @pytest.fixture(autouse=True)
 def never_look_of_oneself(monkeypatch: pytest.MonkeyPatch) -> None:
     """So that nothing but the kernel can have told."""
-    monkeypatch.setattr(ingest, "_SWEEP_EVERY_SECONDS", 1000.0)
+    monkeypatch.setattr(scanning, "_SWEEP_EVERY_SECONDS", 1000.0)
 
 
 async def test_a_file_put_behind_the_mount_is_published(tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ async def test_moves_behind_the_mount_need_no_hashing(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("module", "name"),
-    [(watching, "_folders_in"), (ingest, "look_closely"), (ingest, "scan_folder")],
+    [(watching, "_folders_in"), (ingest, "look_closely"), (scanning, "scan_folder")],
 )
 async def test_a_move_into_a_new_folder_needs_no_hashing_however_slow_the_disk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: object, name: str
@@ -144,7 +144,7 @@ async def test_a_kernel_that_watches_no_more_is_helped_by_looking(
         raise OSError(errno.ENOSPC, "no space left on device")
 
     monkeypatch.setattr(INotify, "add_watch", refuse)
-    monkeypatch.setattr(ingest, "_SCAN_EVERY_SECONDS", 0.05)
+    monkeypatch.setattr(scanning, "_SCAN_EVERY_SECONDS", 0.05)
     async with open_share_folder(tmp_path) as share:
         assert "max_user_watches" in share.ingest.watching.trouble
         (share.folder / "a").write_bytes(b"a")
