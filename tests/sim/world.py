@@ -108,8 +108,15 @@ class World:
         self._by_https[node.https] = node
         return node
 
-    async def start(self, node: Node, peers: Iterable[Node] = ()) -> None:
-        """Run a node, with what its store holds of its last run."""
+    async def start(
+        self,
+        node: Node,
+        peers: Iterable[Node] = (),
+        *,
+        server: bool | None = True,
+        router: type[Attachment] = Attachment,
+    ) -> None:
+        """Run a node, with what its store holds of its last run; `server` as in `Settings`."""
         settings = Settings(
             node.identity,
             self.network,
@@ -120,8 +127,9 @@ class World:
             self.clock,
             self.random,
             self.k,
+            server,
         )
-        node.server = Server(settings, Attachment(self.internet, node.address))
+        node.server = Server(settings, router(self.internet, node.address))
         node.membership, node.living = await begin(node.server)
 
     async def stop(self, node: Node) -> None:

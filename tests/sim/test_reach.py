@@ -1,0 +1,99 @@
+"""Clients and servers in a simulated network: who is behind a router finds out, unlisted."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.clock import monotonic
+from p2pfs.dht.kad.wire import Reach
+from tests.sim.internet import Attachment, Received
+from tests.sim.world import Node, World
+
+SEED = 7
+
+
+class Router(Attachment):
+    """Lets in only what comes from where something was sent to: address and port."""
+
+    async def open(self, received: Received) -> None:
+        self._sent_to: set[Endpoint] = set()
+
+        def filtered(data: bytes, source: Endpoint) -> None:
+            if source in self._sent_to:
+                received(data, source)
+
+        await super().open(filtered)
+
+    def sendto(self, data: bytes, address: Endpoint) -> None:
+        self._sent_to.add(address)
+        super().sendto(data, address)
+
+
+@pytest.fixture(scope="module")
+def world() -> Iterator[World]:
+    world = World(SEED, k=8)
+    world.run(world.grow(80, settle=20))
+    yield world
+    world.close()
+
+
+async def newcomer(world: World, router: type[Attachment] = Attachment) -> Node:
+    node = world.create()
+    await world.start(node, world.some_members(), server=None, router=router)
+    await node.membership.wait_settled()
+    return node
+
+
+def listed(world: World, node: Node) -> int:
+    """In how many tables it is."""
+    return sum(node.identity.public_key in each.server.table.keys for each in world.members())
+
+
+def test_behind_a_router_a_node_stays_a_client_that_nobody_lists(world: World) -> None:
+    async def scenario() -> None:
+        node = await newcomer(world, Router)
+        assert not await node.server.dialbacks.check()
+        await asyncio.sleep(120)
+        assert not node.server.reachability.is_server(monotonic())
+        assert listed(world, node) == 0
+        assert len(node.server.table) >= 8  # and yet it has joined
+
+    world.run(scenario())
+
+
+def test_a_node_that_strangers_reach_is_listed_once_both_ports_are_proven(world: World) -> None:
+    async def scenario() -> None:
+        node = await newcomer(world)
+        assert listed(world, node) == 0
+        assert await node.server.dialbacks.check()
+        assert not node.server.reachability.is_server(monotonic())
+        node.server.reachability.reached_by_https(monotonic())
+        node.membership.introduce()
+        await asyncio.sleep(60)
+        assert listed(world, node) >= 8
+
+    world.run(scenario())
+
+
+def test_a_dialback_is_one_datagram_to_an_asker_in_ten_seconds(world: World) -> None:
+    dialed: list[Endpoint] = []
+
+    def tap(data: bytes, _source: Endpoint, to: Endpoint) -> None:
+        if b"dialed" in data:
+            dialed.append(to)
+
+    async def scenario() -> None:
+        node, helper = await newcomer(world), world.nodes[0]
+        for expected in (1, 2):
+            for _ in range(5):
+                await node.server.asker.ask(helper.address, Reach(dial_nonce=bytes(16)))
+            await asyncio.sleep(10)
+            assert dialed == [node.address] * expected
+
+    world.internet.taps.append(tap)
+    world.run(scenario())
+    world.internet.taps.remove(tap)
