@@ -144,7 +144,7 @@ class Folders:
     def _drop(self, path: bytes) -> None:
         cid, _ = self._built.pop(path)
         if all(cid != other for other, _ in self._built.values()):
-            self._providing.stop(cid)
+            self._providing.stop(cid, self)
 
     async def _look_safely(self, path: bytes) -> None:
         self._disturbed.discard(path)
@@ -208,7 +208,7 @@ class Folders:
                 await self._remove_rows([path])
                 return
             self._built[path] = built.cid, built.tsize
-            self._providing.provide(built.cid)
+            self._providing.provide(built.cid, self)
             self._look_above(path)
         self._states.pop(path, None)
 

@@ -88,25 +88,35 @@ class Ingest:
         reason = exclusion(path, self._scanning.ignores)
         if reason is not None:
             return ShareState.IGNORED, reason
-        if path in self._states:
-            return self._states[path]
-        if self.hints.is_disturbed(path):
-            return ShareState.WAITING, "until it has been still"
+        passing = self._passing(path)
+        if passing is not None:
+            return passing
         share = self._shares.get(path)
         if share is None:
             return ShareState.WAITING, "just found"
         return share.state, share.reason
 
-    def unfinished(self) -> list[bytes]:
-        """The paths that are to be looked at or hashed, those that failed until now included."""
-        return list({*self._agenda.things(), *self._hashing.paths()})
+    def unfinished(self) -> dict[bytes, tuple[ShareState, str] | None]:
+        """The paths that are to be looked at or hashed, those that failed until now included.
+
+        With each its state, unless that is the one in its row.
+        """
+        return {
+            path: self._passing(path) for path in (*self._agenda.things(), *self._hashing.paths())
+        }
+
+    def _passing(self, path: bytes) -> tuple[ShareState, str] | None:
+        if path in self._states:
+            return self._states[path]
+        if self.hints.is_disturbed(path):
+            return ShareState.WAITING, "until it has been still"
+        return None
 
     async def chosen(self, path: bytes) -> None:
         """The extent was given this too, or other tags for it."""
         await self.watching.watch(path)
-        for share in self._shares.all():
-            if share.path == path or share.path.startswith(path + b"/"):
-                self.hints.retagged(share.path)
+        for found in (path, *self._shares.states_below(path)):
+            self.hints.retagged(found)
         self._scanning.look_again()
 
     async def run(self) -> None:

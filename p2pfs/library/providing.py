@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 import trio
@@ -56,16 +57,21 @@ class Providing:
         self._clock = clock
         self._agenda: Agenda[Cid] = Agenda()
         self._wanted: dict[Cid, str] = {}  # why others do not know of it yet, empty if they do
+        self._wanted_by: defaultdict[Cid, set[object]] = defaultdict(set)
 
-    def provide(self, cid: Cid) -> None:
-        """From now on, others are to find it here; the catalogue must know this root."""
+    def provide(self, cid: Cid, by: object) -> None:
+        """From now on, others are to find it here, as `by` wants; the catalogue must know it."""
+        self._wanted_by[cid].add(by)
         if cid not in self._wanted:
             self._wanted[cid] = _WAITS
             self._agenda.look(cid)
 
-    def stop(self, cid: Cid) -> None:
-        """No more; others may come for it until the record there is expires."""
-        self._wanted.pop(cid, None)
+    def stop(self, cid: Cid, by: object) -> None:
+        """No more, unless somebody else wants it; until its record expires others may come."""
+        self._wanted_by[cid].discard(by)
+        if not self._wanted_by[cid]:
+            del self._wanted_by[cid]
+            self._wanted.pop(cid, None)
 
     def state(self, cid: Cid) -> tuple[ShareState, str]:
         """Whether others can find a root that is provided, and why not."""

@@ -75,7 +75,7 @@ class Seeding:
         for cid in self._provided - fetching:
             if cid not in kept or not self._seeds(cid):
                 self._provided.discard(cid)
-                self._providing.stop(cid)
+                self._providing.stop(cid, self)
         fresh = (cid for cid in kept if cid not in self._provided and self._is_wanted(cid))
         first = next(fresh, None)
         if first is not None:
@@ -83,7 +83,7 @@ class Seeding:
 
     def _provide(self, cid: Cid) -> None:
         self._provided.add(cid)
-        self._providing.provide(cid)
+        self._providing.provide(cid, self)
 
     def _is_wanted(self, cid: Cid) -> bool:
         """Own files are announced by name, and with more copies."""

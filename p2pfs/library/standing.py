@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from p2pfs.store.foldershares import FolderShares
 
 _SERVED = (ShareState.ANNOUNCING, ShareState.PUBLISHED)
+# A folder is ignored for being one, and is looked at as a file is.
+_OF_A_FILE = set(ShareState) - {ShareState.IGNORED}
+_FRESH = (ShareState.WAITING, "just found")
 _ENDED = (ShareState.PUBLISHED, ShareState.FAILED, ShareState.IGNORED)
 
 
@@ -59,9 +62,11 @@ def folder_standing(place: Place, path: bytes) -> Standing:
     state, reason = place.ingest.state(path)
     if state is ShareState.FAILED:
         return Standing(path, state, reason)
-    paths = {share.path for share in place.shares.below(path)}
-    paths |= {other for other in place.ingest.unfinished() if other.startswith(path + b"/")}
-    states = [place.ingest.state(other) for other in paths]
+    found = place.shares.states_below(path)
+    for below, passing in place.ingest.unfinished().items():
+        if below.startswith(path + b"/") and (passing is None or passing[0] in _OF_A_FILE):
+            found[below] = passing or found.get(below, _FRESH)
+    states = list(found.values())
     published = sum(state is ShareState.PUBLISHED for state, _ in states)
     if place.ingest.scanned.is_set():
         state, reason = _of_files(states, published) or place.folders.state(path)

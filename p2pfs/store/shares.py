@@ -34,6 +34,7 @@ _COLUMNS = (
 _SELECT = f"SELECT {_COLUMNS} FROM shares LEFT JOIN roots ON id = root "  # noqa: S608 constants
 _OF_CONTENT = "WHERE root = (SELECT id FROM roots WHERE cid = ?) AND state IN (?, ?)"
 _BELOW = "path > ? AND path < ?"
+_STATES_BELOW = f"SELECT path, state, reason FROM shares WHERE {_BELOW}"  # noqa: S608 a constant
 # No path below the share folder begins with a slash, every other one does.
 _RELATIVE = "substr(path, 1, 1) != X'2F'"
 _ROOT = Path("/")
@@ -121,6 +122,11 @@ class Shares:
         """The shares in a folder (without a slash at its end) and its folders."""
         rows = self._catalog.rows(_SELECT + f"WHERE {_BELOW} ORDER BY path", *_range_below(folder))
         return [_share(row) for row in rows]
+
+    def states_below(self, folder: bytes) -> list[tuple[bytes, ShareState, str]]:
+        """The paths of these, each with its state and why; quicker than all of it."""
+        rows = self._catalog.rows(_STATES_BELOW, *_range_below(folder))
+        return [(path, ShareState(state), reason) for path, state, reason in rows]
 
     def by_cid(self, cid: Cid) -> list[Share]:
         """The shares of this content that may be served, if they are what they were."""

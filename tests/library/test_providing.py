@@ -63,7 +63,7 @@ async def test_a_root_is_announced_by_a_provider_record_only(tmp_path: Path) -> 
     world = OverlayWorld()
     join(world, 9)
     async with open_providing(tmp_path, counting(world)) as opened:
-        opened.provide(FOLDER)
+        opened.provide(FOLDER, "a folder")
         assert opened.state(FOLDER)[0] is ShareState.ANNOUNCING
         await wait_until(is_published(opened, FOLDER))
     assert list(world.providers[FOLDER.multihash]) == [identity(1).public_key]
@@ -75,7 +75,7 @@ async def test_alone_all_wait_and_say_so(tmp_path: Path, monkeypatch: pytest.Mon
     world = OverlayWorld()
     async with open_providing(tmp_path, counting(world)) as opened:
         for cid in (FOLDER, OTHER):
-            opened.provide(cid)
+            opened.provide(cid, "a folder")
             await wait_until(lambda cid=cid: opened.state(cid)[1] == NO_PEERS)
         join(world, 9)
         await wait_until(is_published(opened, FOLDER, OTHER))
@@ -91,7 +91,7 @@ async def test_after_a_restart_only_what_is_due_is_announced_again(tmp_path: Pat
             return time.time() + hours * 3600
 
         async with open_providing(tmp_path, overlay, clock=clock) as opened:
-            opened.provide(FOLDER)
+            opened.provide(FOLDER, "a folder")
             await wait_until(is_published(opened, FOLDER))
             assert overlay.calls == calls
 
@@ -104,7 +104,7 @@ async def test_what_is_known_at_another_address_is_announced_again(
     join(world, 9)
     overlay, addresses = counting(world), [ADDRESS]
     async with open_providing(tmp_path, overlay, lambda: addresses) as opened:
-        opened.provide(FOLDER)
+        opened.provide(FOLDER, "a folder")
         await wait_until(is_published(opened, FOLDER))
         addresses[:] = [Endpoint("127.0.0.1", 7002)]
         await wait_until(lambda: overlay.calls == 2)
@@ -117,11 +117,24 @@ async def test_what_is_stopped_is_not_announced(
     world = OverlayWorld()
     overlay = counting(world)
     async with open_providing(tmp_path, overlay) as opened:
-        opened.provide(FOLDER)
+        opened.provide(FOLDER, "a folder")
         await wait_until(lambda: overlay.calls > 0)
-        opened.stop(FOLDER)
-        opened.provide(OTHER)
+        opened.stop(FOLDER, "a folder")
+        opened.provide(OTHER, "a folder")
         join(world, 9)
         world.providers.clear()
         await wait_until(is_published(opened, OTHER))
     assert FOLDER.multihash not in world.providers
+
+
+async def test_what_two_want_is_provided_until_the_last_has_enough(tmp_path: Path) -> None:
+    world = OverlayWorld()
+    join(world, 9)
+    async with open_providing(tmp_path, counting(world)) as opened:
+        for who in ("a folder", "the same elsewhere", "a folder"):
+            opened.provide(FOLDER, who)
+        await wait_until(is_published(opened, FOLDER))
+        opened.stop(FOLDER, "a folder")
+        assert opened.state(FOLDER) == PUBLISHED
+        opened.stop(FOLDER, "the same elsewhere")
+        assert opened.state(FOLDER) != PUBLISHED

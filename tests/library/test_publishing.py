@@ -1,11 +1,12 @@
 """Files and folders that are published from where they lie, in the library of a node."""
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 import trio
@@ -36,6 +37,8 @@ from p2pfs.store.publications import Publications
 from p2pfs.store.shares import Shares, ShareState
 from tests.dht.fakes import OverlayWorld
 from tests.library.kit import NETWORK, STILL_SECONDS, identity, join, wait_until
+
+_NOBODY = 65_534
 
 
 def cid_of(content: bytes) -> Cid:
@@ -386,16 +389,35 @@ async def test_what_is_no_file_or_folder_for_others_is_refused(
         assert node.publishing.all() == []
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root reads everything")
-async def test_what_cannot_be_read_is_refused(tmp_path: Path) -> None:
-    async with open_publisher(tmp_path) as node:
-        node.write("file", b"x")
-        node.write("folder/file", b"x")
-        for name in ("file", "folder"):
-            (node.outside / name).chmod(0)
-            with pytest.raises(NotPermittedError):
-                await node.publish(name)
-        (node.outside / "folder").chmod(0o700)
+@pytest.fixture
+def nobodys() -> Iterator[Path]:
+    """A folder, and a process that may read no more of it than its mode says."""
+    with TemporaryDirectory() as folder:
+        before = os.geteuid()
+        if not before:
+            os.chown(folder, _NOBODY, -1)
+            os.seteuid(_NOBODY)
+        try:
+            yield Path(folder)
+        finally:
+            os.seteuid(before)
+
+
+@pytest.mark.parametrize("mode", [0, 0o444, 0o111])
+def test_a_folder_that_cannot_be_read_is_refused(nobodys: Path, mode: int) -> None:
+    (nobodys / "folder").mkdir()
+    (nobodys / "folder").chmod(mode)
+    with pytest.raises(NotPermittedError):
+        publishing_module._is_folder(os.fsencode(nobodys / "folder"))
+    (nobodys / "folder").chmod(0o700)
+    assert publishing_module._is_folder(os.fsencode(nobodys / "folder"))
+
+
+def test_a_file_that_cannot_be_read_is_refused(nobodys: Path) -> None:
+    (nobodys / "file").write_bytes(b"x")
+    (nobodys / "file").chmod(0o222)
+    with pytest.raises(NotPermittedError):
+        publishing_module._is_folder(os.fsencode(nobodys / "file"))
 
 
 async def test_there_are_only_so_many(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

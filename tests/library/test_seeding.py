@@ -38,10 +38,10 @@ class FakeNode:
     def by_cid(self, cid: Cid) -> list[Cid]:
         return [cid] if cid in self.shared else []
 
-    def provide(self, cid: Cid) -> None:
+    def provide(self, cid: Cid, _by: object) -> None:
         self.provided.setdefault(cid, trio.current_time())
 
-    def stop(self, cid: Cid) -> None:
+    def stop(self, cid: Cid, _by: object) -> None:
         del self.provided[cid]
 
 
