@@ -33,6 +33,9 @@ _log = logging.getLogger(__name__)
 
 # `ls -l` asks several times within this.
 _FRESH_SECONDS = 2.0
+# A tag of many thousand files takes as many seconds as others take tenths: who lists it again and
+# again shall not have it looked for more than half of the time.
+_MOST_FRESH_SECONDS = 20.0
 # A listing that is known need not wait for a network that did not answer last time.
 _DOUBTFUL_PATIENCE_SECONDS = 0.5
 # Entries expire without anybody saying so.
@@ -69,7 +72,7 @@ class Searches:
         self._clock = clock
         self._flights: SingleFlight[str, None] = SingleFlight(nursery)
         self._built: dict[str, _Built] = {}
-        self._refreshed: dict[str, float] = {}
+        self._fresh_until: dict[str, float] = {}
         self._recent: dict[str, None] = {}
         self._recent_tags: dict[str, None] = {}
         self._network_answers: bool | None = None
@@ -87,8 +90,8 @@ class Searches:
         return built.listing
 
     def is_fresh(self, tag: str) -> bool:
-        """Whether a search under this tag ended less than 2 s ago."""
-        return trio.current_time() < self._refreshed.get(tag, -_FRESH_SECONDS) + _FRESH_SECONDS
+        """Whether a search under this tag ended less than 2 s ago, or less than it took."""
+        return trio.current_time() < self._fresh_until.get(tag, 0.0)
 
     async def refresh(self, tag: str) -> None:
         """Look in the network unless that was just done; the search goes on behind a deadline.
@@ -156,6 +159,7 @@ class Searches:
         return float("inf")
 
     async def _search_all(self, tag: str) -> None:
+        started = trio.current_time()
         try:
             await all_of(partial(self._search, part) for part in _looked_up(tag.split(AND)))
         except P2pfsError as error:
@@ -163,7 +167,7 @@ class Searches:
             self._network_answers = False
         else:
             self._network_answers = True
-            self._note_refreshed(tag)
+            self._note_refreshed(tag, trio.current_time() - started)
         await self._keep_found()
 
     async def _search(self, tag: str) -> None:
@@ -180,12 +184,13 @@ class Searches:
         except P2pfsError as error:
             _log.warning("what was found cannot be kept: %s", error)
 
-    def _note_refreshed(self, tag: str) -> None:
-        self._refreshed.pop(tag, None)
-        self._refreshed[tag] = trio.current_time()
-        if len(self._refreshed) > _MAX_LOOKED_UP:
-            oldest = next(iter(self._refreshed))
-            del self._refreshed[oldest]
+    def _note_refreshed(self, tag: str, took: float) -> None:
+        self._fresh_until.pop(tag, None)
+        fresh = min(max(took, _FRESH_SECONDS), _MOST_FRESH_SECONDS)
+        self._fresh_until[tag] = trio.current_time() + fresh
+        if len(self._fresh_until) > _MAX_LOOKED_UP:
+            oldest = next(iter(self._fresh_until))
+            del self._fresh_until[oldest]
             self._built.pop(oldest, None)
 
 

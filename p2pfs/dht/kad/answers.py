@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
 # After these a publisher wants to know whether the key is full: a tag may have a second level.
 _COUNTED = (Outcome.STORED, Outcome.KEPT_NEWER, Outcome.FULL)
+# A subject that was parsed before is one of a tag if it begins so: a list of four, this the first.
+_TAG_HEAD = b"\x84\x63tag"
 _NO_ID = bytes(MESSAGE_ID_BYTES)
 # What brings a token: whoever sends less than that gets nothing.
 _CHALLENGE_BYTES = len(encode_reply(_NO_ID, Reply(token=bytes(TOKEN_BYTES))))
@@ -116,14 +118,18 @@ class Answers:
                 outcome = self.desk.take(
                     request.subject, request.value, source.ip, self.monotonic()
                 )
-                counted = outcome in _COUNTED
-                count = self.records.count(key_of(request.subject), now) if counted else None
-                return Reply(outcome=outcome, count=count)
+                return Reply(outcome=outcome, count=self._count(request.subject, outcome, now))
             case Reach():
                 self.dialbacks.reach(request.dial_nonce, source)
             case Dial():
                 self.dialbacks.dial(request.dial_nonce, request.target, source)
         return Reply()
+
+    def _count(self, subject: bytes, outcome: Outcome, now: int) -> int | None:
+        """What only publishers under a tag want to know, and costs as much as to store."""
+        if outcome not in _COUNTED or not subject.startswith(_TAG_HEAD):
+            return None
+        return self.records.count(key_of(subject), now)
 
     def _records(self, key: bytes, left: int, now: int) -> Reply:
         """As many whole records as fit into `left` bytes; the rest is read over HTTPS."""
