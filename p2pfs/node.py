@@ -203,6 +203,7 @@ async def _serve(
             }
             upkeep = Upkeep(objects, shares, metas, followed.changed)
             await publishing.start()
+            nursery.start_soon(publishing.look_again)
             nursery.start_soon(ingest.run)
             nursery.start_soon(upkeep.scrub)
             nursery.start_soon(folders.run, ingest.scanned)

@@ -6,6 +6,7 @@ are for `offlimits`.
 
 from __future__ import annotations
 
+import logging
 import os
 import stat
 from collections import defaultdict
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs.errors import NotFoundError, NotPermittedError, RefusedError
+from p2pfs.errors import NotFoundError, NotPermittedError, P2pfsError, RefusedError
 from p2pfs.library.exclusions import exclusion
 from p2pfs.library.folderscan import look_closely, special_kind
 from p2pfs.library.standing import Standing
@@ -25,7 +26,7 @@ from p2pfs.store.shares import ShareState
 from p2pfs.text import printable
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
 
     from p2pfs.content.cid import Cid
     from p2pfs.library.elsewhere import Elsewhere
@@ -34,7 +35,11 @@ if TYPE_CHECKING:
 # Each is looked at every minute, each folder they lie in takes an inotify instance, of which a user
 # has 128 by default (without one it is looked through every 5 s).  More files belong in a folder.
 MAX_PUBLICATIONS = 1_000
+# A folder into which somebody mounts p2pfs would soon hold what others have published.
+_LOOK_EVERY_SECONDS = 10.0
 _ROOT = Path("/")
+
+_log = logging.getLogger(__name__)
 
 
 class Publishing:
@@ -112,16 +117,17 @@ class Publishing:
         async with self._changing:
             publication = self._demand_whole(path)
             with trio.CancelScope(shield=True):
-                place = self._places.get(publication.parent)
-                followed = await place.stop() if place else []
-                try:
-                    gone = await self._kept.remove(path)
-                    del self._publications[path]
-                    self._refused.pop(path, None)
-                finally:
-                    self._places.pop(publication.parent, None)
-                    self._open([other for other in followed if other.path in self._publications])
-                self._tell(gone)
+                await self._take_back(publication, self._kept.remove)
+                del self._publications[path]
+                self._refused.pop(path, None)
+
+    async def look_again(self) -> None:
+        """Take back what may not be published any more, and publish again what may, for ever."""
+        while True:
+            await trio.sleep(_LOOK_EVERY_SECONDS)
+            async with self._changing:
+                for publication in tuple(self._publications.values()):
+                    await self._judge_safely(publication)
 
     def all(self) -> list[Standing]:
         """How everything stands that was published so, by path."""
@@ -132,7 +138,7 @@ class Publishing:
         holder = self.holder(path)
         if holder is None:
             raise NotFoundError(f"{_text(path)} is not published")
-        place = self._places.get(holder.parent)
+        place = self._place(holder)
         if place is None:
             return Standing(path, ShareState.FAILED, self._why_not(holder))
         return replace(place.standing(path), path=path)
@@ -159,15 +165,50 @@ class Publishing:
     def state(self, path: bytes) -> tuple[ShareState, str]:
         """How far one of the files is, and why it is not further."""
         holder = self.holder(path)
-        place = self._places.get(holder.parent) if holder else None
+        place = self._place(holder)
         return place.state(path) if place else (ShareState.FAILED, self._why_not(holder))
 
     def changed(self, path: bytes) -> None:
         """One of the files is not what it was."""
-        holder = self.holder(path)
-        place = self._places.get(holder.parent) if holder else None
+        place = self._place(self.holder(path))
         if place is not None:
             place.changed(path)
+
+    def _place(self, publication: Publication | None) -> Elsewhere | None:
+        """Who follows it, if anybody does."""
+        if publication is None or publication.path in self._refused:
+            return None
+        return self._places.get(publication.parent)
+
+    async def _judge_safely(self, publication: Publication) -> None:
+        try:
+            with trio.CancelScope(shield=True):
+                await self._judge(publication)
+        except P2pfsError as error:  # the disk's trouble, and may be over the next time
+            _log.warning("%r cannot be taken back yet: %s", publication.path, error)
+
+    async def _judge(self, publication: Publication) -> None:
+        path, reason = publication.path, self._refusal(publication.path)
+        if reason is not None and path not in self._refused:
+            _log.warning("%r is published no more: it %s", path, reason)
+            await self._take_back(publication, self._kept.remove_files)
+            self._refused[path] = reason
+        elif reason is None and path in self._refused:
+            await self._follow(publication)
+
+    async def _take_back(
+        self, publication: Publication, forget: Callable[[bytes], Awaitable[set[Cid]]]
+    ) -> None:
+        """Follow it no longer; what `forget` forgets is withdrawn."""
+        place = self._places.get(publication.parent)
+        staying = await place.stop() if place else []
+        try:
+            gone = await forget(publication.path)
+            staying = [other for other in staying if other.path != publication.path]
+        finally:
+            self._places.pop(publication.parent, None)
+            self._open(staying)
+        self._tell(gone)
 
     async def _follow(self, publication: Publication) -> None:
         self._publications[publication.path] = publication

@@ -196,3 +196,20 @@ def test_waiting_alone_can_be_given_up(make_node: MakeNode, outside: Path) -> No
     b = make_node("B").start(a)
     wait_until(lambda: published(a) == {path: "published"}, 30, "published in the background")
     assert b.mount.is_mount()
+
+
+def test_a_folder_into_which_p2pfs_is_mounted_is_taken_back_for_as_long(
+    make_node: MakeNode, outside: Path
+) -> None:
+    a = make_node("A").start()
+    (outside / "note.txt").write_bytes(b"note")
+    assert a.run("publish", str(outside)).returncode == 0
+    inside = make_node(str((outside / "node").relative_to(a.home.parent))).start(a)
+    assert inside.mount.is_relative_to(outside)
+    lost = "failed: it holds a p2pfs mount; name the folders beside it"
+    wait_until(lambda: published(a) == {str(outside): lost}, 30, "it to be taken back")
+    assert [share["path"] for share in a.status()["shares"]] == [str(outside)]
+    refused = a.run("publish", str(outside))
+    assert (refused.returncode, "p2pfs mount" in refused.stderr) == (9, True)
+    inside.stop()
+    wait_until(lambda: published(a) != {str(outside): lost}, 30, "it to be back")

@@ -155,6 +155,7 @@ async def open_running(
             nursery.start_soon(folders.run, ingest.scanned)
             nursery.start_soon(providing.run)
             nursery.start_soon(announcing.run)
+            nursery.start_soon(publishing.look_again)
             yield Publisher(world, outside, shares, publishing, blocks, refused)
             nursery.cancel_scope.cancel()
     world.nodes.remove(overlay)
@@ -274,6 +275,28 @@ async def test_what_may_not_be_published_any_more_is_not_served_after_a_restart(
         await wait_until(lambda: not node.found("album"))
         await node.unpublish("album")
         assert node.publishing.failed() == {}
+
+
+async def test_what_may_not_be_published_for_a_while_comes_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when p2pfs is mounted into a folder that is published, and unmounted again."""
+    monkeypatch.setattr(publishing_module, "_LOOK_EVERY_SECONDS", 0.01)
+    async with open_publisher(tmp_path) as node:
+        node.write("album/song.txt", b"la")
+        node.write("beside.txt", b"lala")
+        await node.publish("album")
+        await node.publish("beside.txt")
+        await node.wait_published("album")
+        node.refused[node.path("album")] = "holds a p2pfs mount"
+        lost = (ShareState.FAILED, "it holds a p2pfs mount")
+        await wait_until(lambda: node.standing("album") == lost)
+        assert not await node.serves(cid_of(b"la"))
+        await wait_until(lambda: not node.found("album"))
+        await node.wait_published("beside.txt")
+        node.refused.clear()
+        await node.wait_published("album")
+        assert node.found("album") == {"song.txt"}
 
 
 @pytest.mark.parametrize("name", ["album", "song.txt"])
