@@ -23,6 +23,7 @@ from p2pfs.dht.memorystore import MemoryRecordStore
 from tests.sim.internet import Attachment, Internet, Latency, scattered
 from tests.sim.keys import CHEAP, cheap_identity
 from tests.sim.loop import VirtualLoop
+from tests.sim.repairing import keep_repairing
 
 if TYPE_CHECKING:
     from p2pfs.identity import Identity
@@ -51,6 +52,7 @@ class Node:
     server: Server = field(init=False)
     membership: Membership = field(init=False)
     living: asyncio.Task[None] | None = None
+    repairing: asyncio.Task[None] | None = None
     page: Callable[[bytes, bytes], bytes] | None = None  # of a liar, in the place of its records
 
     @property
@@ -78,11 +80,14 @@ class World:
         loss: float = 0.0,
         network: Network = CHEAP,
         identity: Callable[[int], Identity] = cheap_identity,
+        repairs: bool = False,
     ) -> None:
         self.seed, self.k, self.network = seed, k, network
         self.loop = VirtualLoop()
         self.random = Random(seed)
         self.internet = Internet(self.loop, self.random, latency or scattered(0.05), loss)
+        self.repairs = repairs
+        self.https_bytes = 0  # of repairs, by all nodes
         self.nodes: list[Node] = []
         self._by_https: dict[Endpoint, Node] = {}
         self._identities = map(identity, itertools.count(self.random.randrange(2**40)))
@@ -131,10 +136,14 @@ class World:
         )
         node.server = Server(settings, router(self.internet, node.address))
         node.membership, node.living = await begin(node.server)
+        if self.repairs:
+            node.repairing = asyncio.create_task(keep_repairing(self, node))
 
     async def stop(self, node: Node) -> None:
         """As a user ends it: what it holds is kept in its store."""
         living, node.living = node.living, None
+        if node.repairing is not None:
+            node.repairing.cancel()
         if living is not None:
             await end(node.server, living)
 

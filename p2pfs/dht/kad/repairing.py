@@ -1,4 +1,4 @@
-"""Repair by neighbours: fetching from those next to this node the records that belong here too.
+"""Repair by neighbours: fetching from those around this node the records that belong here too.
 
 Nodes come and go; without it the copies of a record go with them.  A new server fetches what
 belongs to it, and compares names again and again: the shorter neighbours live, the oftener.
@@ -19,6 +19,7 @@ from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from random import Random
 
     from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.kad.server import Server
@@ -27,7 +28,7 @@ KEY_BITS = 8 * KEY_BYTES
 # Who keeps what here: roots' provider records begin with 20 copies, and may shrink to these.
 _COPIES = 8
 # PROTOCOLS §3: of so many neighbours, every quarter of their life time.
-NEIGHBOURS = 3
+_NEIGHBOURS = 3
 _A_LIFE = 4
 _LEAST_SECONDS, _MOST_SECONDS = 60.0, 3_600.0
 # What is taken for granted of neighbours before any has left: one departure in an hour.
@@ -65,6 +66,22 @@ def region_of(own_id: bytes, closest: Sequence[Contact], k: int) -> Region:
     if len(closest) < k:
         return Region(own_id, 0)
     return Region(own_id, KEY_BITS - distance(closest[-1].node_id, own_id).bit_length())
+
+
+def spread_out(own_id: bytes, closest: Sequence[Contact], random: Random) -> tuple[Contact, ...]:
+    """Three of the closest contacts, one by chance from each part of the region, large ones first.
+
+    Each bit in which contacts differ from the own id cuts off half of what is left of the region.
+    What belongs here and lies in one half is held mostly in that half: the very closest contacts
+    would be in the smallest parts, and know least of the rest.
+    """
+    parts: dict[int, list[Contact]] = {}
+    for contact in closest:
+        parts.setdefault(distance(contact.node_id, own_id).bit_length(), []).append(contact)
+    chosen = [random.choice(parts[size]) for size in sorted(parts, reverse=True)[:_NEIGHBOURS]]
+    others = [contact for contact in closest if contact not in chosen]
+    missing = min(len(others), _NEIGHBOURS - len(chosen))
+    return tuple(chosen + random.sample(others, missing))
 
 
 class Lifetime:
@@ -116,7 +133,8 @@ class Repair:
         neighbours = frozenset(each.public_key for each in closest)
         self._lifetime.watch(neighbours, table.keys, now)
         region = region_of(own_id, closest, table.k)
-        return Round(tuple(closest[:NEIGHBOURS]), region, self._lifetime.pause)
+        chosen = spread_out(own_id, closest, self._server.settings.random)
+        return Round(chosen, region, self._lifetime.pause)
 
     def missing(self, names: Sequence[bytes]) -> list[bytes]:
         """Those that belong here and are not here; raises RecordStoreError."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -7,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pfs.dht.kad.repairing import Lifetime, Region, pull, region_of
+from p2pfs.dht.kad.repairing import Lifetime, Region, pull, region_of, spread_out
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import encode_named, encode_names, parse_named
 from p2pfs.errors import MalformedError
@@ -36,6 +37,22 @@ def test_a_region_reaches_to_the_kth_contact() -> None:
     assert all(region.first <= each.node_id <= region.last for each in others)
     assert region.bits > 0
     assert region_of(own, others[:19], 20) == Region(own, 0)
+
+
+def test_the_three_compared_with_are_of_different_parts_of_the_region() -> None:
+    own = contact(0).node_id
+    others = sorted(
+        (contact(number) for number in range(1, 200)),
+        key=lambda each: int.from_bytes(each.node_id, "big") ^ int.from_bytes(own, "big"),
+    )[:20]
+    for seed in range(20):
+        chosen = spread_out(own, others, random.Random(seed))
+        sizes = [(int.from_bytes(each.node_id, "big") ^ int.from_bytes(own, "big")).bit_length()
+                 for each in chosen]  # fmt: skip
+        assert len(set(sizes)) == 3
+        assert sizes == sorted(sizes, reverse=True)
+    assert len(spread_out(own, others[:2], random.Random(1))) == 2
+    assert spread_out(own, [], random.Random(1)) == ()
 
 
 def test_the_shorter_neighbours_live_the_oftener_they_are_compared_with() -> None:
