@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from p2pfs.transfer.plan import Span
+    from p2pfs.transfer.run import Span
 
 KIB, MIB = 1024, 1024 * 1024
 # Over all open files: a second of 500 Mbit/s.  What is ahead lies on disk, not in memory.

@@ -5,7 +5,6 @@ Which bytes come from whom is for `transfer`; how far to read ahead is decided i
 
 from __future__ import annotations
 
-import random
 from collections import OrderedDict
 from dataclasses import dataclass
 from functools import partial
@@ -85,8 +84,7 @@ class Reading:
         self._nursery = nursery
         self._sources = sources
         self._resolving = Resolving(dags, client, self._sources, copies.size, nursery)
-        dice = random.Random()  # noqa: S311 which chunk is asked for first is no secret
-        self._means = Means(client, Slots(), objects.room, copies, nursery, sources.own, dice)
+        self._means = Means(client, Slots(), objects.room, copies, nursery, sources.own)
         self._room = objects.room
         self._budget = Budget(min(AHEAD_BUDGET_BYTES, self._room.quota // _AHEAD_PART))
         self._open: dict[tuple[Cid, int], _Content] = {}

@@ -6,6 +6,7 @@ Which of it others may have is decided in `store.seeding`; telling them is for `
 from __future__ import annotations
 
 import logging
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -23,9 +24,13 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Who reads the same at the same time shall find us soon; what is read whole by then can wait for
-# its turn, so that a walk over thousands of small files is not a lookup each.
-_LOOK_SECONDS = 1.0
+# Who reads the same at the same time shall find us soon: what is sent to both until then is sent
+# twice.
+_LOOK_SECONDS = 0.25
+# Of less than this little is saved: it is told when it is seen at one look a second, so that a walk
+# over thousands of small files is not a lookup each.
+_LARGE_BYTES = 4 << 20
+_SMALL_SECONDS = 1.0
 # What is kept is told at this pace, at some 30 KB each: a start with a full cache costs 3 KB/s.
 _KEPT_SECONDS = 10.0
 # The latest used: at that pace all are told within three hours, and renewed for as much again.
@@ -33,7 +38,7 @@ MAX_KEPT = 1_000
 
 
 class Seeding:
-    """Has what is being fetched provided after a second, and what is kept as long as it is."""
+    """Has what is being fetched provided within a second, and what is kept as long as it is."""
 
     def __init__(
         self,
@@ -52,20 +57,27 @@ class Seeding:
 
     async def run(self) -> None:
         """Until cancelled."""
-        kept_at = -_KEPT_SECONDS
+        small_at = kept_at = -inf
         while True:
+            now = trio.current_time()
             try:
-                self._provide_fetched()
-                if trio.current_time() >= kept_at + _KEPT_SECONDS:
-                    kept_at = trio.current_time()
+                self._provide_fetched(_LARGE_BYTES)
+                if now >= small_at + _SMALL_SECONDS:
+                    small_at = now
+                    self._provide_fetched(0)
+                if now >= kept_at + _KEPT_SECONDS:
+                    kept_at = now
                     self._follow_kept()
             except P2pfsError as error:  # the disk's trouble, and may be over the next time
                 _log.warning("what is cached cannot be read: %s", error)
             await trio.sleep(_LOOK_SECONDS)
 
-    def _provide_fetched(self) -> None:
+    def _provide_fetched(self, least_bytes: int) -> None:
+        """Those of which something is here, and at least so much is not."""
         for transfer in self._reading.transfers():
-            if transfer.present_bytes and self._is_wanted(transfer.cid):
+            missing_bytes = transfer.size - transfer.present_bytes
+            is_due = transfer.present_bytes and missing_bytes >= least_bytes
+            if is_due and self._is_wanted(transfer.cid):
                 self._provide(transfer.cid)
 
     def _follow_kept(self) -> None:

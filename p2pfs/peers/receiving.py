@@ -86,13 +86,10 @@ async def _keep_all(
 ) -> None:
     async with receive:
         while pieces := await _gathered(receive):
-            failure: P2pfsError | None = None
-            try:
-                for piece in pieces:
-                    verifier.feed(memoryview(piece))
-            except (WrongBlockError, MalformedError) as error:
-                failure = error  # raised when what was right before it is kept
+            failure = _feed(verifier, pieces)  # raised when what was right before it is kept
             batch = verifier.take()
+            if batch.is_empty and failure is None:
+                continue  # a slow peer's: no block is whole yet, and a hop to a thread is saved
             spans, wrong = await trio.to_thread.run_sync(_keep, batch, sink, limiter=threads)
             if batch.nodes:
                 await sink.keep_nodes(batch.nodes)
@@ -103,6 +100,16 @@ async def _keep_all(
                 raise WrongBlockError(f"block {wrong} does not match its hash")
             if failure is not None:
                 raise failure
+
+
+def _feed(verifier: CarVerifier, pieces: Sequence[bytes]) -> P2pfsError | None:
+    """Check pieces, up to what is wrong with them."""
+    try:
+        for piece in pieces:
+            verifier.feed(memoryview(piece))
+    except (WrongBlockError, MalformedError) as error:
+        return error
+    return None
 
 
 async def _gathered(receive: trio.MemoryReceiveChannel[bytes]) -> list[bytes]:

@@ -39,6 +39,11 @@ class Batch:
     pieces: list[Piece] = field(default_factory=list)
     nodes: list[tuple[Cid, bytes]] = field(default_factory=list)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to hash or to keep."""
+        return not (self.pieces or self.nodes)
+
 
 class CarVerifier:
     """Takes a CAR in pieces, checks its order and its nodes, and gives what is left to hash.

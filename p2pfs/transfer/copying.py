@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from p2pfs.store.copies import Copies
     from p2pfs.store.object import Object
     from p2pfs.transfer.landing import Landing
-    from p2pfs.transfer.plan import Span
+    from p2pfs.transfer.run import Span
 
 _log = logging.getLogger(__name__)
 

@@ -21,13 +21,12 @@ from p2pfs.transfer.copying import Copying
 from p2pfs.transfer.failure import describe, why_not
 from p2pfs.transfer.holdings import Holdings
 from p2pfs.transfer.landing import Landing
-from p2pfs.transfer.plan import Plan, Run, Span
+from p2pfs.transfer.plan import Plan
 from p2pfs.transfer.search import Search
 from p2pfs.transfer.standing import Standing
 from p2pfs.transfer.tasks import Tasks
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Awaitable, Callable, Sequence
 
     from p2pfs.content.cid import Cid
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from p2pfs.store.copies import Copies
     from p2pfs.store.object import Object
     from p2pfs.store.room import Claim, Room
+    from p2pfs.transfer.run import Run, Span
     from p2pfs.transfer.search import FindProviders
     from p2pfs.transfer.slots import Slots
 
@@ -61,7 +61,6 @@ class Means:
     copies: Copies
     nursery: trio.Nursery
     own: OwnKey
-    dice: random.Random
 
 
 class Download:
@@ -91,7 +90,6 @@ class Download:
             self._holdings.missing,
             self._holdings.leaf_at,
             self._free_slots,
-            means.dice,
             lambda: means.own.public_key,
         )
         self._search = Search(find_providers, self.add_provider)
@@ -183,7 +181,7 @@ class Download:
 
     def _has_room(self) -> bool:
         peers = self._plan.peers.values()
-        sound = sum(not (peer.is_dropped or peer.failures) for peer in peers)
+        sound = sum(not (peer.is_dropped or peer.is_empty or peer.failures) for peer in peers)
         return sound < _MAX_PEERS and len(peers) < _MAX_PEERS_IN_ALL
 
     # Decisions: immediate, and made again after anything has changed.
@@ -386,11 +384,11 @@ class Download:
         try:
             held = await self._client.fetch_held(peer.provider, self.cid)
         except PeerLacksError:  # it speaks only the gateway's protocol, and has not got the file
-            peer.told(Intervals(), self._object.size)
+            peer.told(Intervals(), self._object.size, trio.current_time())
         except P2pfsError as error:
             peer.erred(error, trio.current_time())
         else:
-            peer.told(held, self._object.size)
+            peer.told(held, self._object.size, trio.current_time())
 
     async def _check(self, span: Span) -> None:
         await self._object.check(*span)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from p2pfs.content.walk import Gap
     from p2pfs.store.object import Object
-    from p2pfs.transfer.plan import Span
+    from p2pfs.transfer.run import Span
 
 # What is hashed from disk at a time: a blocked reader waits for one such piece before its own.
 _CHECK_BYTES = 4 * 1024 * 1024

@@ -5,53 +5,27 @@ Pure: no I/O, no clock.  `download` runs the plan; a peer's speed and faults are
 
 from __future__ import annotations
 
-import zlib
-from dataclasses import dataclass
 from math import inf
 from typing import TYPE_CHECKING
 
 from p2pfs.content.intervals import Intervals
+from p2pfs.transfer.run import Run
 from p2pfs.transfer.standing import MAX_RUN_BYTES, MIB
+from p2pfs.transfer.swarm import PART_BYTES, Swarm, pieces
 
 if TYPE_CHECKING:
-    import random
     from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 
+    from p2pfs.transfer.run import Span
     from p2pfs.transfer.standing import Standing
-
-Span = tuple[int, int]
-"""Bytes of the file, half-open."""
 
 # Below this a request's own cost (its head, the proof, both ends' work) is felt.
 _MIN_SHARE_BYTES = MIB
-# Places in what is read ahead that are compared for the rarest.
-_PLACES = 16
-# What falls to one reader in one piece: as long as a request.
-_PART_BYTES = _MIN_SHARE_BYTES
-# A blocked reader leaves what falls to another to that one, but not for longer than this: by then
-# it has it and has said so, or it is slower than who has all.
-_LEFT_TO_OTHERS_SECONDS = 0.5
-
-
-@dataclass(slots=True, eq=False)
-class Run:
-    """One request: these bytes of one peer.  They land in order, so what is left is its end."""
-
-    peer: Standing
-    start: int
-    stop: int
-    started: float
-    progress_at: float
-    is_urgent: bool = False
-    landed_bytes: int = 0
-
-    def is_late(self, now: float) -> bool:
-        return now >= self.late_at
-
-    @property
-    def late_at(self) -> float:
-        """When, without another byte, this is asked of somebody else too."""
-        return self.progress_at + self.peer.patience
+# A blocked reader leaves what falls to another to that one for as long as it would take here: who
+# has all may be slow with so many at him.  But for so long, since the other has to say that it has
+# it; and for no longer than this.
+_LEAST_LEFT_SECONDS = 0.5
+_MOST_LEFT_SECONDS = 3.0
 
 
 class Plan:
@@ -66,10 +40,9 @@ class Plan:
     Blocked readers come first, then what is read ahead.  What is under way is asked of nobody
     else, unless it is late.
 
-    Where some peers have parts only, they probably read the same file, at the same place.  Of one
-    who has all, each then wants one request at a time for what blocks it; else each asks first for
-    what nobody has, and of that for what falls to its key (rendezvous hashing: Thaler, Ravishankar
-    1998), so that readers bring different parts, and feed each other.  `me` is the own key.
+    Where some peers have parts only, they probably read the same file, at the same place.  What
+    they have is asked of them; of one who has all, each then asks for what falls to it (see
+    `swarm`), and for what blocks a reader and does not come.  `me` is the own key.
     """
 
     def __init__(
@@ -79,7 +52,6 @@ class Plan:
         missing: Callable[[int, int], list[Span]],
         leaf_at: Callable[[int], Span],
         free_slots: Callable[[Standing, bool], int],
-        dice: random.Random,
         me: Callable[[], bytes],
     ) -> None:
         self.peers: dict[bytes, Standing] = {}
@@ -89,9 +61,8 @@ class Plan:
         self._missing = missing
         self._leaf_at = leaf_at
         self._free_slots = free_slots
-        self._dice = dice
-        self._me = me
-        self._left_until = -inf
+        self._swarm = Swarm(self.peers, me)
+        self._left: dict[int, float] = {}  # part: since when a reader is blocked there
 
     def wanted(self) -> Iterator[Span]:
         """Every span somebody wants, the most urgent first."""
@@ -102,9 +73,9 @@ class Plan:
     def next_run(self, now: float) -> Run | None:
         """The request to start now, already counted as under way; None if there is none."""
         unasked = self._unasked(now)
-        if not unasked:
+        if not any(self._free_slots(peer, True) for peer in self._usable(now)) or not unasked:
             return None
-        if self._partial_peers():
+        if self._swarm.partial():
             return self._shared_run(unasked, now)
         for span in self._blocked:
             run = self._first_run(unasked, [span], True, now)
@@ -118,7 +89,7 @@ class Plan:
 
     def to_ask(self, now: float) -> list[Standing]:
         """The peers to ask now which parts they have, if anything is to be asked of anybody."""
-        due = [peer for peer in self._partial_peers() if now >= peer.asks_at()]
+        due = [peer for peer in self._swarm.partial() if now >= peer.asks_at()]
         return due if due and self.has_unasked(now) else []
 
     def has_unasked(self, now: float) -> bool:
@@ -129,8 +100,8 @@ class Plan:
         """When `next_run` may have another answer, for no reason but the time."""
         retries = [peer.retry_at for peer in self.peers.values() if not peer.is_dropped]
         lates = [run.late_at for run in self.runs]
-        asks = [peer.asks_at() for peer in self._partial_peers()]
-        left = [self._left_until] if asks else []
+        asks = [peer.asks_at() for peer in self._swarm.partial()]
+        left = [since + self._left_seconds() for since in self._left.values()]
         return min((at for at in retries + lates + asks + left if at > now), default=inf)
 
     def is_hopeless(self, now: float) -> bool:
@@ -138,10 +109,6 @@ class Plan:
         missing = [gap for span in self._blocked for gap in self._missing(*span)]
         peers = (peer for peer in self.peers.values() if peer.is_hopeful(now))
         return not self.runs and not any(peer.may_have(missing) for peer in peers)
-
-    def _partial_peers(self) -> list[Standing]:
-        peers = self.peers.values()
-        return [peer for peer in peers if peer.holds is not None and not peer.is_dropped]
 
     def overtaken(self, landed: Span) -> list[Run]:
         """The runs that share bytes with what has just landed, and have nothing left to bring."""
@@ -169,79 +136,75 @@ class Plan:
     ) -> Run | None:
         for span in spans:
             for start, _ in unasked.overlaps(*span):
-                peer = self._best_peer(start, urgent, now)
+                peer = self._best_peer(self._usable(now), start, urgent, now)
                 if peer is not None:
                     return self._start(peer, start, unasked, urgent, now)
         return None
 
     def _shared_run(self, unasked: Intervals, now: float) -> Run | None:
         blocked = Intervals(part for span in self._blocked for part in unasked.overlaps(*span))
-        run = self._run_of_partial(blocked, unasked, True, now)
-        if run is None and not any(run.is_urgent and not run.is_late(now) for run in self.runs):
-            run = self._rare_run(self._not_left(blocked, now), unasked, True, now)
-        run = run or self._rare_run(unasked, unasked, False, now)
-        return run or self._run_of_partial(unasked, unasked, False, now)
-
-    def _not_left(self, blocked: Intervals, now: float) -> Intervals:
-        """What of it to ask of those who have all: what falls to us; now and then, any."""
-        ours = Intervals(
-            part
-            for start, stop in blocked
-            for part in _parts(start, stop)
-            if not self._preference(part[0])[1]
+        window = min(start for start, _ in unasked), max(stop for _, stop in unasked)
+        return (
+            self._run_of_partial(blocked, unasked, True, now)
+            or self._run_of_whole(self._swarm.ours(blocked, window, now), True, now)
+            or self._run_of_whole(self._overdue(blocked, now), True, now)
+            or self._run_of_partial(unasked, unasked, False, now)
+            or self._run_of_whole(self._swarm.ours(unasked, window, now), False, now)
         )
-        if ours or not blocked or now < self._left_until:
-            return ours
-        self._left_until = now + _LEFT_TO_OTHERS_SECONDS
-        return blocked
 
-    def _rare_run(
-        self, wanted: Intervals, unasked: Intervals, urgent: bool, now: float
-    ) -> Run | None:
-        for start in sorted(self._random_places(wanted), key=self._preference):
-            peer = self._best_peer(start, urgent, now)
-            if peer is not None:
-                return self._start(peer, start, unasked, urgent, now)
-        return None
+    def _overdue(self, blocked: Intervals, now: float) -> list[Span]:
+        """What was left to others, and blocks a reader for too long."""
+        parts = {start // PART_BYTES: (start, stop) for start, stop in pieces(blocked)}
+        self._left = {part: self._left.get(part, now) for part in parts}
+        until = now - self._left_seconds()
+        return [span for part, span in parts.items() if self._left[part] <= until]
+
+    def _left_seconds(self) -> float:
+        whole = (peer for peer in self.peers.values() if peer.is_whole and not peer.failures)
+        quickest = min((peer.seconds_for(PART_BYTES) for peer in whole), default=0.0)
+        return min(max(quickest, _LEAST_LEFT_SECONDS), _MOST_LEFT_SECONDS)
 
     def _run_of_partial(
         self, wanted: Intervals, unasked: Intervals, urgent: bool, now: float
     ) -> Run | None:
         """The first of what is wanted that somebody with parts has, and has time for."""
-        for peer in self._partial_peers():
-            if peer.holds and peer.is_usable(now) and self._free_slots(peer, urgent):
-                for gap in wanted:
-                    for start, _ in peer.holds.overlaps(*gap):
-                        best = self._best_peer(start, urgent, now)
-                        if best is not None and best.holds is not None:
-                            return self._start(best, start, unasked, urgent, now)
+        free = [peer for peer in self._usable(now) if peer.holds and self._free_slots(peer, urgent)]
+        for start, stop in pieces(wanted) if free else ():
+            able = [peer for peer in free if peer.parts(start, stop)]
+            if not urgent:  # who has begun to get a part will soon have the whole of it
+                able = [
+                    peer for peer in able if peer.holds_all(start, stop) or not peer.is_growing(now)
+                ]
+            if able:
+                first = min(peer.parts(start, stop)[0][0] for peer in able)
+                peer = self._best_peer(able, first, urgent, now)
+                if peer is not None:
+                    return self._start(peer, first, unasked, urgent, now)
         return None
 
-    def _random_places(self, wanted: Intervals) -> Iterator[int]:
-        for _ in range(_PLACES if wanted else 0):
-            offset = self._dice.randrange(wanted.total())
-            for start, stop in wanted:
-                if offset < stop - start:
-                    yield max(start, self._leaf_at(start + offset)[0])
-                    break
-                offset -= stop - start
+    def _run_of_whole(self, spans: Iterable[Span], urgent: bool, now: float) -> Run | None:
+        """The first of these, of one who has all."""
+        free = [
+            peer for peer in self._usable(now) if peer.is_whole and self._free_slots(peer, urgent)
+        ]
+        for start, stop in spans if free else ():
+            peer = self._best_peer(free, start, urgent, now)
+            if peer is not None:
+                return self._start(peer, start, Intervals([(start, stop)]), urgent, now)
+        return None
 
-    def _preference(self, position: int) -> tuple[int, bool]:
-        """What few of those with parts have comes first; of that, what is for us to bring."""
-        partial = self._partial_peers()
-        part = (position // _PART_BYTES).to_bytes(8, "big")
-        ours = zlib.crc32(part, zlib.crc32(self._me()))
-        theirs = min(zlib.crc32(part, zlib.crc32(peer.key)) for peer in partial)
-        return sum(peer.has(position) for peer in partial), theirs < ours
+    def _usable(self, now: float) -> list[Standing]:
+        return [peer for peer in self.peers.values() if peer.is_usable(now)]
 
-    def _best_peer(self, position: int, urgent: bool, now: float) -> Standing | None:
+    def _best_peer(
+        self, usable: Iterable[Standing], position: int, urgent: bool, now: float
+    ) -> Standing | None:
         """Of those with a free slot, the one least busy; then the quickest, then the least used.
 
         One that fails or is late gets a blocked reader's bytes only if there is no better one.
         """
         asked = {run.peer for run in self.runs if run.start <= position < run.stop}
-        able = (peer for peer in self.peers.values() if peer.is_usable(now) and peer.has(position))
-        peers = [peer for peer in able if peer not in asked]
+        peers = [peer for peer in usable if peer.has(position) and peer not in asked]
         sound = self._sound(peers, now)
         if urgent and sound:
             peers = sound
@@ -252,41 +215,33 @@ class Plan:
         late = {run.peer for run in self.runs if run.is_late(now)}
         return [peer for peer in peers if not peer.failures and peer not in late]
 
-    def _rank(self, peer: Standing, urgent: bool) -> tuple[bool, bool, bool, int, float, int]:
-        has_all = peer.holds is None  # so it is needed for what nobody else has
+    def _rank(self, peer: Standing, urgent: bool) -> tuple[bool, bool, int, float, int]:
         busy = sum(run.peer is peer for run in self.runs)
         delay = peer.delay if urgent else 0.0
-        return peer.suspect, peer.failures > 0, has_all, busy, delay, peer.fetched_bytes
+        return peer.suspect, peer.failures > 0, busy, delay, peer.fetched_bytes
 
     def _start(
         self, peer: Standing, start: int, unasked: Intervals, urgent: bool, now: float
     ) -> Run:
         """From a leaf's start to a leaf's end, into whatever is wanted behind it."""
         leaf_start, leaf_stop = self._leaf_at(start)
-        shared = bool(self._partial_peers())
-        if peer.failures or (urgent and (not peer.is_measured or (shared and peer.holds is None))):
+        if peer.failures or (urgent and not peer.is_measured):
             stop = leaf_stop  # a probe; or a reader's first bytes, as soon as can be
         else:
-            share = 0 if shared else self._share(unasked, now)
-            length = min(peer.run_bytes, max(_MIN_SHARE_BYTES, share))
+            length = max(start + self._length(peer, unasked, now), leaf_stop)
             free_stop = unasked.overlaps(start, start + MAX_RUN_BYTES)[0][1]
-            free_stop = int(min(free_stop, peer.held_until(start)))
-            stop = self._leaf_at(min(free_stop, max(start + length, leaf_stop)) - 1)[1]
-        run = Run(peer, leaf_start, stop, started=now, progress_at=now, is_urgent=urgent)
+            stop = self._leaf_at(int(min(free_stop, peer.held_until(start), length)) - 1)[1]
+        run = Run(peer, leaf_start, stop, started=now, progress_at=now)
         self.runs.add(run)
         return run
 
+    def _length(self, peer: Standing, unasked: Intervals, now: float) -> int:
+        """How much to ask for at once."""
+        length = min(peer.run_bytes, max(_MIN_SHARE_BYTES, self._share(unasked, now)))
+        # Where readers feed each other, all are slow at times: short requests make them slower.
+        return max(length, PART_BYTES) if self._swarm.partial() else length
+
     def _share(self, unasked: Intervals, now: float) -> int:
         """What each idle slot gets, so that one quick peer does not take all that is wanted."""
-        idle = sum(
-            self._free_slots(peer, False) for peer in self.peers.values() if peer.is_usable(now)
-        )
+        idle = sum(self._free_slots(peer, False) for peer in self._usable(now))
         return unasked.total() // max(idle, 1)
-
-
-def _parts(start: int, stop: int) -> Iterator[Span]:
-    """A span cut where what falls to one reader ends."""
-    while start < stop:
-        end = min(stop, start - start % _PART_BYTES + _PART_BYTES)
-        yield start, end
-        start = end

@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 _ENOUGH_PEERS = 8
 # A lookup costs some hundred datagrams: not for what one peer sends in a moment.
 _WORTH_BYTES = 4 * 1024 * 1024
-# Soon at first, when others may have begun as well; twice as long each time.
-_FIRST_AGAIN_SECONDS = 2.0
+# Soon at first, when others may have begun as well and said so (see `library.seeding`); twice as
+# long each time.
+_FIRST_AGAIN_SECONDS = 0.5
 _LAST_AGAIN_SECONDS = 60.0
 # Readers that find nobody to ask do not each start a lookup right after the last.
 _AGAIN_IN_NEED_SECONDS = 5.0

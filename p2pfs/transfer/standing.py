@@ -38,7 +38,9 @@ _FIRST_BACKOFF_SECONDS = 0.5
 _MAX_BACKOFF_SECONDS = 30.0
 # One who has parts gets more of them while others read: its word on which is good for so long.
 _ASK_AGAIN_SECONDS = 0.5
-# One who says that it has what it then has not; doubled each time.
+# While it has told of more so lately, it goes on to get more.
+_GROWING_SECONDS = 3.0
+# One who has not what it was asked for, or nothing at all; doubled each time.
 _FIRST_LACK_SECONDS = 0.1
 # RFC 6298, section 2: how much one sample moves the smoothed delay and its variation.
 _DELAY_GAIN = 1 / 8
@@ -65,9 +67,12 @@ class Standing:
         """Whether it is being asked what it has."""
         self._asked_at = -inf
         self._is_to_tell = False
+        self._grown = 0, 0
+        self._grew_at = -inf
         self._lacks = 0
         self.is_measured = rate is not None
         self.run_bytes = _within(rate * RUN_SECONDS) if rate is not None else FIRST_RUN_BYTES
+        self._pace = 0.0  # seconds a byte
         self._delay: float | None = None
         self._variation = 0.0
 
@@ -89,12 +94,30 @@ class Standing:
         """Seconds until the first bytes of an answer, usually; 0 while unknown, to find out."""
         return self._delay or 0.0
 
+    def seconds_for(self, size: int) -> float:
+        """How long so many bytes take, as requests went lately; 0 while unknown."""
+        return size * self._pace
+
     def is_usable(self, now: float) -> bool:
         return not self.is_dropped and now >= self.retry_at
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether it seems to have all of the file."""
+        return self.holds is None
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has said that it has nothing."""
+        return self.holds is not None and not (self.holds or self._is_to_tell)
 
     def has(self, position: int) -> bool:
         """Whether it can give this byte, as far as it has told."""
         return self.holds is None or self.holds.covers(position, position + 1)
+
+    def parts(self, start: int, stop: int) -> list[tuple[int, int]]:
+        """What it can give of these bytes."""
+        return [(start, stop)] if self.holds is None else self.holds.overlaps(start, stop)
 
     def held_until(self, position: int) -> float:
         """Where what it can give from a byte on ends."""
@@ -116,14 +139,35 @@ class Standing:
         """It is being asked what it has."""
         self.is_asking, self._asked_at = True, now
 
-    def told(self, held: Intervals, size: int) -> None:
-        """It has said which parts of `size` bytes it has; with none, it is nobody to ask."""
-        self.is_asking, self._is_to_tell, self.is_dropped = False, False, not held
+    def holds_all(self, start: int, stop: int) -> bool:
+        """Whether it can give all of these bytes."""
+        return self.holds is None or self.holds.covers(start, stop)
+
+    def is_growing(self, now: float) -> bool:
+        """Whether it is getting more of the file."""
+        return now < self._grew_at + _GROWING_SECONDS
+
+    def is_reading(self, place: tuple[int, int], now: float) -> bool:
+        """Whether it is getting parts there."""
+        start, stop = self._grown
+        return self.is_growing(now) and start < place[1] and place[0] < stop
+
+    def told(self, held: Intervals, size: int, now: float) -> None:
+        """It has said which parts of `size` bytes it has; with none, it may yet get some."""
+        known = self.holds or Intervals()
+        grown = [gap for span in held for gap in known.gaps(*span)]
+        if grown:
+            self._grown, self._grew_at = (grown[0][0], grown[-1][1]), now
+        self._asked_at = now
+        self.is_asking, self._is_to_tell = False, False
         self.holds = None if held.covers(0, size) else held
+        if not held:
+            self._lacked(now)
 
     def is_hopeful(self, now: float) -> bool:
         """Whether a reader should rather wait for this peer than fail."""
-        return not self.is_dropped and (self.failures < MAX_FAILURES or now >= self.retry_at)
+        is_due = self.failures < MAX_FAILURES or now >= self.retry_at
+        return is_due and not (self.is_dropped or self.is_empty)
 
     def request_limit(self, connections: int) -> int:
         """How many requests may overlap; a peer that has just failed gets one, as a probe."""
@@ -151,6 +195,8 @@ class Standing:
         # A run cut short by what was wanted says nothing against longer ones, if it was quick.
         if fitting > self.run_bytes or seconds > goal:
             self.run_bytes = _within(fitting)
+        pace = seconds / size
+        self._pace = (self._pace + pace) / 2 if self._pace else pace
         self.is_measured = True
 
     def erred(self, error: P2pfsError, now: float) -> bool:
@@ -161,8 +207,7 @@ class Standing:
         elif isinstance(error, PeerLacksError):
             # It may have parts, and is asked which.
             self.holds, self._asked_at, self._is_to_tell = Intervals(), -inf, True
-            self.retry_at = now + min(_FIRST_LACK_SECONDS * 2.0**self._lacks, _MAX_BACKOFF_SECONDS)
-            self._lacks += 1
+            self._lacked(now)
         elif isinstance(error, PeerBusyError):
             self.retry_at = now + min(max(error.retry_after, 0.0), _MAX_BACKOFF_SECONDS)
         elif isinstance(error, UnreachableError):
@@ -173,6 +218,10 @@ class Standing:
             return False
         self.last_error = error
         return True
+
+    def _lacked(self, now: float) -> None:
+        self.retry_at = now + min(_FIRST_LACK_SECONDS * 2.0**self._lacks, _MAX_BACKOFF_SECONDS)
+        self._lacks += 1
 
 
 def _within(size: float) -> int:

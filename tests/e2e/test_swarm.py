@@ -14,7 +14,7 @@ pytestmark = pytest.mark.kernel
 MIB = 1 << 20
 
 
-def test_three_readers_of_a_slow_holder_take_less_than_three_copies_from_it(
+def test_three_readers_of_a_slow_holder_take_less_than_two_copies_from_it(
     make_node: MakeNode,
 ) -> None:
     content = bytes(range(256)) * (24 * MIB // 256)
@@ -37,5 +37,5 @@ def test_three_readers_of_a_slow_holder_take_less_than_three_copies_from_it(
     assert [copy.wait(60) for copy in copies] == [0, 0, 0]
     for file in files:
         assert (file.parents[3] / "copy").read_bytes() == content
-    assert sum(reader.status()["served_bytes"] for reader in readers) > 24 * MIB // 2
-    assert holder.status()["served_bytes"] < 2.6 * 24 * MIB
+    assert sum(reader.status()["served_bytes"] for reader in readers) > 24 * MIB
+    assert holder.status()["served_bytes"] < 1.8 * 24 * MIB

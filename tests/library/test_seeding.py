@@ -24,13 +24,14 @@ class FakeNode:
     """What a node has open, has kept and shares, and notes of what is provided, and since when."""
 
     opened: list[Cid] = field(default_factory=list)
+    size: int = 10
     kept: list[Cid] = field(default_factory=list)
     shared: list[Cid] = field(default_factory=list)
     forbidden: list[Cid] = field(default_factory=list)
     provided: dict[Cid, float] = field(default_factory=dict)
 
     def transfers(self) -> list[Transfer]:
-        return [Transfer(cid, 10, 1, {}, "") for cid in self.opened]
+        return [Transfer(cid, self.size, 1, {}, "") for cid in self.opened]
 
     def cached(self) -> list[CachedObject]:
         return [CachedObject(cid, 10, 1, 0) for cid in self.opened + self.kept]
@@ -69,6 +70,17 @@ async def test_what_is_being_fetched_is_told_within_two_seconds(
         node.opened += [cid(1), cid(2)]
         await trio.sleep(2)
         assert set(node.provided) == {cid(1), cid(2)}
+
+
+async def test_of_a_large_content_others_are_told_at_once(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    node = FakeNode(size=100 << 20)
+    async with running(node):
+        await trio.sleep(5.1)
+        node.opened.append(cid(1))
+        await trio.sleep(0.3)
+        assert cid(1) in node.provided
 
 
 async def test_what_is_kept_is_told_at_a_steady_pace_the_latest_used_first(

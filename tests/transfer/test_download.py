@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -52,9 +51,9 @@ def means(
     room: FakeRoom | None = None,
     copies: FakeCopies | None = None,
 ) -> Means:
-    own, dice = OwnKey(bytes(32)), random.Random(1)
+    own = OwnKey(bytes(32))
     copies = copies or FakeCopies()
-    return Means(client, slots or Slots(), room or FakeRoom(), copies, nursery, own, dice)
+    return Means(client, slots or Slots(), room or FakeRoom(), copies, nursery, own)
 
 
 @asynccontextmanager

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import random
 from typing import TYPE_CHECKING
 
 from hypothesis import given, settings
@@ -14,7 +13,7 @@ from p2pfs.transfer.plan import Plan
 from p2pfs.transfer.standing import MAX_RUN_BYTES, Standing
 
 if TYPE_CHECKING:
-    from p2pfs.transfer.plan import Run, Span
+    from p2pfs.transfer.run import Run, Span
 
 LEAF = 256 * 1024
 SIZE = 400 * LEAF + 77
@@ -34,7 +33,6 @@ class File:
             self.here.gaps,
             self.leaf_at,
             self.free_slots,
-            random.Random(1),
             lambda: bytes([99]) * 32,
         )
         for number in range(peers):
@@ -209,15 +207,68 @@ def test_a_reader_gets_what_only_one_has_from_that_one() -> None:
     assert run.peer.holds is None
 
 
-def test_readers_that_feed_each_other_begin_in_different_places() -> None:
-    starts = set()
-    for seed in range(8):
-        file = File(peers=2)
-        file.plan._dice.seed(seed)
-        partial(file, 1, (0, LEAF))
-        file.ahead["reader"] = ((LEAF, 100 * LEAF),)
-        starts.update(run.start for run in file.runs())
-    assert len(starts) > 4
+def fellow_reader(held: Span, *, slots: int = 2) -> tuple[File, Standing, Standing]:
+    """A file, who has all of it, and one who has just got a part of it."""
+    file = File(peers=2, slots=slots)
+    whole, fellow = file.plan.peers.values()
+    fellow.told(Intervals([held]), SIZE, 0.0)
+    return file, whole, fellow
+
+
+def test_what_falls_to_another_reader_is_not_read_ahead_from_the_one_with_all() -> None:
+    file, whole, _ = fellow_reader((0, LEAF), slots=60)
+    file.ahead["reader"] = ((LEAF, 129 * LEAF),)
+    asked = Intervals((run.start, run.stop) for run in file.runs() if run.peer is whole)
+    assert 24 * LEAF < asked.total() < 104 * LEAF
+    ours = Intervals(file.plan._swarm.ours([(LEAF, 129 * LEAF)], (0, 129 * LEAF), 0.0))
+    assert asked == ours
+
+
+def test_a_blocked_reader_leaves_a_part_to_another_for_half_a_second_at_most() -> None:
+    file, whole, _ = fellow_reader((0, LEAF))
+    window = file.ahead["reader"] = ((LEAF, 129 * LEAF),)
+    ours = Intervals(file.plan._swarm.ours(window, window[0], 0.0))
+    theirs = ours.gaps(*window[0])[0][0]
+    file.ahead.clear()
+    file.blocked.append((theirs, theirs + LEAF))
+    assert not file.runs(0.0)
+    assert file.plan.next_event(0.0) <= 0.5
+    assert not file.runs(0.4)
+    (run,) = file.runs(0.5)
+    assert run.peer is whole
+    assert run.start == theirs
+
+
+def test_a_part_is_left_to_another_for_longer_where_the_one_with_all_is_slow() -> None:
+    file, whole, _ = fellow_reader((0, LEAF))
+    whole.completed(4 * LEAF, 2.0, None)
+    window = (LEAF, 129 * LEAF)
+    theirs = Intervals(file.plan._swarm.ours([window], window, 0.0)).gaps(*window)[0][0]
+    file.blocked.append((theirs, theirs + LEAF))
+    assert not file.runs(0.0)
+    assert not file.runs(1.9)
+    assert [run.start for run in file.runs(2.0)] == [theirs]
+
+
+def test_a_part_that_another_is_just_getting_is_read_ahead_when_it_has_all_of_it() -> None:
+    file, _, fellow = fellow_reader((0, 2 * LEAF), slots=60)
+    file.ahead["reader"] = ((0, 4 * LEAF),)
+    assert all(run.peer is not fellow for run in file.runs())
+    fellow.told(Intervals([(0, 4 * LEAF)]), SIZE, 0.1)
+    assert [(run.peer, run.start, run.stop) for run in file.runs(0.1)] == [(fellow, 0, 4 * LEAF)]
+
+
+def test_a_blocked_reader_takes_what_is_there_of_a_part() -> None:
+    file, _, fellow = fellow_reader((0, 2 * LEAF))
+    file.blocked.append((0, 1))
+    assert file.runs()[0].peer is fellow
+
+
+def test_parts_of_one_who_gets_no_more_are_read_ahead_as_they_are() -> None:
+    file, _, fellow = fellow_reader((LEAF, 2 * LEAF))
+    file.ahead["reader"] = ((0, 4 * LEAF),)
+    found = {run.peer: (run.start, run.stop) for run in file.runs(60.0)}
+    assert found[fellow] == (LEAF, 2 * LEAF)
 
 
 def test_the_one_with_all_is_asked_for_what_no_other_has() -> None:
@@ -233,7 +284,7 @@ def test_there_is_no_hope_in_peers_that_have_only_other_parts() -> None:
     file = File(peers=1)
     peer = partial(file, 0, (10 * LEAF, 20 * LEAF))
     peer.asked(0.0)
-    peer.told(Intervals([(10 * LEAF, 20 * LEAF)]), SIZE)
+    peer.told(Intervals([(10 * LEAF, 20 * LEAF)]), SIZE, 0.0)
     file.blocked.append((0, LEAF))
     assert not file.runs()
     assert file.plan.is_hopeless(0.0)

@@ -71,7 +71,7 @@ def test_a_peer_that_lacks_something_is_asked_what_it_has() -> None:
     assert not peer.has(5)
     assert peer.may_have([(0, 1)])  # it has not said yet
     peer.asked(peer.asks_at())
-    peer.told(Intervals([(0, 4), (8, 12)]), 20)
+    peer.told(Intervals([(0, 4), (8, 12)]), 20, 0.0)
     assert peer.has(3)
     assert peer.held_until(8) == 12
     assert not peer.may_have([(4, 8)])
@@ -82,17 +82,25 @@ def test_a_peer_that_has_all_by_now_is_as_any_other() -> None:
     peer = standing()
     peer.erred(PeerLacksError("not here"), 0.0)
     peer.asked(0.0)
-    peer.told(Intervals([(0, 20)]), 20)
+    peer.told(Intervals([(0, 20)]), 20, 0.0)
     assert peer.has(19)
     assert peer.asks_at() == inf
 
 
-def test_a_peer_that_has_nothing_is_not_asked_again() -> None:
-    peer = standing()
+def test_a_peer_that_has_nothing_is_no_hope_and_asked_again_less_and_less() -> None:
+    peer, asked = standing(), []
     peer.erred(PeerLacksError("not here"), 0.0)
-    peer.asked(0.0)
-    peer.told(Intervals(), 20)
-    assert not peer.is_usable(1e9)
+    for _ in range(6):
+        now = peer.asks_at()
+        asked.append(round(now, 1))
+        peer.asked(now)
+        peer.told(Intervals(), 20, now)
+        assert not peer.is_hopeful(1e9)
+        assert peer.is_empty
+    assert asked == [0.1, 0.6, 1.1, 1.9, 3.5, 6.7]
+    peer.told(Intervals([(0, 5)]), 20, 8.0)
+    assert peer.is_hopeful(8.0)
+    assert peer.has(3)
 
 
 def test_a_peer_that_has_not_what_it_says_is_asked_less_and_less() -> None:
@@ -143,3 +151,24 @@ def test_an_unavailable_peer_is_hopeful_until_it_failed_thrice() -> None:
     for hope in (True, True, False):
         peer.erred(PeerUnavailableError("gone"), 0.0)
         assert peer.is_hopeful(0.0) is hope
+
+
+def test_a_peer_reads_where_it_has_got_something_lately() -> None:
+    peer = standing()
+    peer.erred(PeerLacksError("not here"), 0.0)
+    assert not peer.is_reading((0, 100), 0.0)
+    peer.told(Intervals([(0, 10)]), 100, 1.0)
+    assert peer.is_reading((5, 20), 2.0)
+    peer.told(Intervals([(0, 10), (50, 60)]), 100, 2.0)
+    assert not peer.is_reading((5, 20), 2.5)
+    assert peer.is_reading((40, 90), 2.5)
+    peer.told(Intervals([(0, 10), (50, 60)]), 100, 9.0)
+    assert not peer.is_reading((40, 90), 9.0)  # it has stopped
+
+
+def test_a_peer_that_has_just_told_is_not_asked_at_once() -> None:
+    peer = standing()
+    peer.erred(PeerLacksError("not here"), 0.0)
+    peer.asked(0.1)
+    peer.told(Intervals([(0, 10)]), 20, 3.0)
+    assert peer.asks_at() == 3.5
