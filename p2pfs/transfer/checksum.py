@@ -44,3 +44,10 @@ class Checksum:
         """The CRC-32 of all, None while a piece is missing."""
         stop, crc = self._by_start.get(0, (0, 0))
         return crc if stop == self._size else None
+
+    def complaint(self, claimed: int | None) -> str:
+        """What is wrong with what is claimed of all; empty if nothing is known to be."""
+        found = self.whole()
+        if found is None or claimed is None or claimed == found:
+            return ""
+        return f"the CRC-32 is {found:08x} where the publisher says {claimed:08x}"

@@ -8,47 +8,38 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from math import inf
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs.content.intervals import Intervals
-from p2pfs.dht.overlay import Provider
-from p2pfs.errors import NoSpaceError, P2pfsError
-from p2pfs.peers.errors import PeerLacksError, PeerSilentError, PeerUnavailableError
+from p2pfs.errors import P2pfsError
+from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
+from p2pfs.transfer.candidates import Candidates
 from p2pfs.transfer.checksum import Checksum
 from p2pfs.transfer.copying import Copying
 from p2pfs.transfer.failure import describe, why_not
 from p2pfs.transfer.holdings import Holdings
-from p2pfs.transfer.landing import Landing
+from p2pfs.transfer.intake import Intake
 from p2pfs.transfer.plan import Plan
+from p2pfs.transfer.readers import Readers
 from p2pfs.transfer.search import Search
-from p2pfs.transfer.standing import Standing
 from p2pfs.transfer.tasks import Tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Sequence
 
     from p2pfs.content.cid import Cid
     from p2pfs.content.walk import Leaf
+    from p2pfs.dht.overlay import Provider
     from p2pfs.identity import OwnKey
     from p2pfs.peers.client import Client
     from p2pfs.store.copies import Copies
     from p2pfs.store.object import Object
-    from p2pfs.store.room import Claim, Room
+    from p2pfs.store.room import Room
     from p2pfs.transfer.run import Run, Span
     from p2pfs.transfer.search import FindProviders
     from p2pfs.transfer.slots import Slots
-
-Part = TypeVar("Part", "Run", "Leaf")
-
-# As many as a file's speed can need; of a popular one the rest of the world is not tried.
-_MAX_PEERS = 32
-# Those that have failed make room for others, else as many made-up providers would hide the real
-# ones; in all it is what a key of the overlay holds.
-_MAX_PEERS_IN_ALL = 256
-# Where a peer is known by more addresses than one record names.
-_MAX_ADDRESSES = 8
+    from p2pfs.transfer.standing import Standing
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,46 +61,35 @@ class Download:
     and `wait_ended` is immediate.
     """
 
-    def __init__(
-        self,
-        held: Object,
-        find_providers: FindProviders,
-        means: Means,
-    ) -> None:
+    def __init__(self, held: Object, find_providers: FindProviders, means: Means) -> None:
         self._object = held
         self._copying = Copying(held, means.copies)
         self._holdings = Holdings(held, self._copying.left_to_peers)
         self._client = means.client
         self._slots = means.slots
-        self._room = means.room
-        self._readers: dict[_Reader, Span] = {}
+        self._readers = Readers()
         self._ahead = held.presence.windows
         self._plan = Plan(
-            self._readers.values(),
+            self._readers.spans,
             self._ahead,
             self._holdings.missing,
             self._holdings.leaf_at,
             self._free_slots,
             lambda: means.own.public_key,
         )
+        self._candidates = Candidates(self._plan.peers, means.client, held)
         self._search = Search(find_providers, self.add_provider)
         self._tasks = Tasks(means.nursery, self._pump, self._fail_here)  # runs go by themselves
         self._local_error: Exception | None = None
         self._is_closed = False
         self._checksum = Checksum(held.size)
+        self._intake = Intake(held, means.room, self._checksum, self._readers.is_any_at)
         self.claimed_crc32: int | None = None
         """What the publisher says of the whole content, if anybody has told."""
 
     def add_provider(self, provider: Provider) -> None:
         """Ask this peer too from now on."""
-        known = self._plan.peers.get(provider.public_key)
-        if known is not None:
-            both = dict.fromkeys(provider.addresses + known.provider.addresses)
-            known.provider = Provider(provider.public_key, tuple(both)[:_MAX_ADDRESSES])
-        elif self._has_room():
-            stats = self._client.stats(provider.public_key)
-            standing = Standing(provider, stats.rate, suspect=bool(stats.wrong))
-            self._plan.peers[provider.public_key] = standing
+        if self._candidates.add(provider):
             self._pump()
 
     async def wait(self, start: int, stop: int) -> None:
@@ -122,15 +102,7 @@ class Download:
             return
         if self._is_closed:
             raise P2pfsError(_CLOSED)
-        reader = _Reader()
-        self._readers[reader] = start, stop
-        try:
-            self._pump()
-            await reader.served.wait()
-        finally:
-            self._readers.pop(reader, None)
-        if reader.error is not None:
-            raise reader.error
+        await self._readers.wait((start, stop), self._pump)
 
     def prefetch(self, holder: object, spans: Sequence[Span]) -> None:
         """What `holder` will want next, in this order, in place of what it said before.
@@ -150,7 +122,7 @@ class Download:
         self._is_closed = True
         self._slots.forget(self._pump)
         self._ahead.clear()
-        self._fail_readers(P2pfsError(_CLOSED))
+        self._readers.fail_all(P2pfsError(_CLOSED))
         self._tasks.close()
 
     async def wait_ended(self) -> None:
@@ -171,18 +143,10 @@ class Download:
         """What went wrong, here or with each peer; empty if nothing did."""
         if self._local_error is not None:
             return str(self._local_error)
-        found = self._checksum.whole()
-        if found is not None and self.claimed_crc32 not in (None, found):
-            return (
-                f"complete, and every block matches {self.cid}, but the CRC-32 is {found:08x} "
-                f"where the publisher says {self.claimed_crc32:08x}"
-            )
-        return describe(self._failures()) or str(self._search.error or "")
-
-    def _has_room(self) -> bool:
-        peers = self._plan.peers.values()
-        sound = sum(not (peer.is_dropped or peer.is_empty or peer.failures) for peer in peers)
-        return sound < _MAX_PEERS and len(peers) < _MAX_PEERS_IN_ALL
+        complaint = self._checksum.complaint(self.claimed_crc32)
+        if complaint:
+            return f"complete, and every block matches {self.cid}, but {complaint}"
+        return describe(self._candidates.failures()) or str(self._search.error or "")
 
     # Decisions: immediate, and made again after anything has changed.
 
@@ -220,24 +184,20 @@ class Download:
             task = _HOLDINGS, peer
             if task not in self._tasks:  # it may have refused another request meanwhile
                 peer.asked(now)
-                self._tasks.start(task, self._learn_holdings, peer)
+                self._tasks.start(task, self._candidates.ask, peer)
 
     def _look_around(self, now: float) -> None:
         """Look for more peers if that is due; without hope, fail who waits for one."""
         missing_bytes = self._holdings.missing_bytes
-        blocked = missing_bytes(self._readers.values())
+        blocked = missing_bytes(self._readers.spans)
         wanted = missing_bytes(self._plan.wanted())
-        sound = sum(
-            peer.is_hopeful(now) and not peer.failures for peer in self._plan.peers.values()
-        )
+        sound = self._candidates.sound(now)
         is_due = self._search.is_due(sound, wanted if sound else blocked, now)
         if is_due and _SEARCH not in self._tasks:
             self._tasks.start(_SEARCH, self._search.run)
         elif blocked and _SEARCH not in self._tasks and self._plan.is_hopeless(now):
-            for reader, span in list(self._readers.items()):
-                if self._holdings.missing(*span):
-                    error = why_not(self.cid, self._failures(), self._search.error)
-                    self._end_wait(reader, error)
+            error = why_not(self.cid, self._candidates.failures(), self._search.error)
+            self._readers.fail(error, self._holdings.missing)
 
     def _wait_for_slots(self, now: float) -> None:
         """If other downloads have all of a peer's slots, be called when one is free."""
@@ -261,13 +221,9 @@ class Download:
         limit = peer.request_limit(self._client.stats(peer.key).connections)
         return self._slots.free(peer.key, limit, urgent=urgent)
 
-    def _failures(self) -> dict[bytes, P2pfsError]:
-        peers = self._plan.peers.values()
-        return {peer.key: peer.last_error for peer in peers if peer.last_error is not None}
-
     # Events: what tasks report.
 
-    def _landed(self, run: Run, claim: Claim, start: int, stop: int) -> None:
+    def _landed(self, run: Run, start: int, stop: int) -> None:
         """Bytes of a run are in the object, and right."""
         now = trio.current_time()
         if not run.landed_bytes:
@@ -275,44 +231,36 @@ class Download:
         run.progress_at = now
         run.landed_bytes += stop - start
         run.peer.landed(stop - start)
-        self._arrived(run, claim, start, stop)
+        self._arrived(run, start, stop)
 
-    def _arrived(self, part: Run | Leaf, claim: Claim, start: int, stop: int) -> None:
+    def _arrived(self, part: Run | Leaf, start: int, stop: int) -> None:
         """Bytes are here, from wherever they came: whoever else brings only these may stop."""
-        claim.landed(stop - start)
-        self._serve_readers()
+        self._readers.serve(self._object.checked)
         for run in self._plan.overtaken((start, stop)):
             if run is not part:
                 self._tasks.cancel(run)
-
-    def _serve_readers(self) -> None:
-        for reader, span in list(self._readers.items()):
-            if self._object.checked.covers(*span):
-                self._end_wait(reader, None)
-
-    def _fail_readers(self, error: Exception) -> None:
-        for reader in list(self._readers):
-            self._end_wait(reader, error)
-
-    def _end_wait(self, reader: _Reader, error: Exception | None) -> None:
-        del self._readers[reader]
-        reader.error = error
-        reader.served.set()
 
     def _fail_here(self, error: Exception) -> None:
         """It is this node that cannot go on: readers have to know; the next one may succeed."""
         self._local_error = error
         self._ahead.clear()
-        self._fail_readers(error)
+        self._readers.fail_all(error)
 
     # Tasks: each ends with a new decision.
 
     async def _fetch(self, run: Run) -> None:
         error: P2pfsError | None = None
         try:
-            if not await self._bring(run, partial(self._request, run), self._landed):
-                self._give_up_ahead(run)
-            elif self._holdings.missing(run.start, run.stop):
+            fetch = partial(
+                self._client.fetch_range,
+                run.peer.provider,
+                self.cid,
+                self._object.size,
+                run.start,
+                run.stop,
+            )
+            is_brought = await self._intake.bring(run, fetch, partial(self._landed, run))
+            if is_brought and self._holdings.missing(run.start, run.stop):
                 error = PeerUnavailableError("sent less than was asked")
         except trio.Cancelled:
             if not (run.landed_bytes or self._is_closed):
@@ -324,50 +272,8 @@ class Download:
             self._end_run(run, error)
 
     async def _copy(self, leaf: Leaf) -> None:
-        if not await self._bring(leaf, partial(self._copying.copy, leaf), self._arrived):
-            self._give_up_ahead(leaf)
-
-    async def _bring(
-        self,
-        part: Part,
-        bring: Callable[[Landing], Awaitable[None]],
-        landed: Callable[[Part, Claim, int, int], None],
-    ) -> bool:
-        """Whether there was room for it; what has landed of a part that fails is kept."""
-        held, start, stop = self._object, part.start, part.stop
-        missing = sum(end - begin for begin, end in held.present.gaps(start, stop))
-        with held.presence.lease(start, stop) as lease, self._room.claim(missing) as claim:
-            if not await self._make_room(part):
-                return False
-            sink = Landing(held, lease, self._checksum, partial(landed, part, claim))
-            try:
-                await bring(sink)
-            except NoSpaceError:
-                if not await self._room.free(missing):
-                    raise
-                await bring(sink)
-            finally:
-                sink.close()
-        return True
-
-    async def _request(self, run: Run, sink: Landing) -> None:
-        size, provider = self._object.size, run.peer.provider
-        await self._client.fetch_range(provider, self.cid, size, run.start, run.stop, sink)
-
-    async def _make_room(self, part: Run | Leaf) -> bool:
-        """Only what a reader waits for may pass the quota, if nothing else can go."""
-        if self._is_blocking(part):
-            await self._room.force()
-            return True
-        return await self._room.make() or self._is_blocking(part)
-
-    def _is_blocking(self, part: Run | Leaf) -> bool:
-        spans = self._readers.values()
-        return any(start < part.stop and part.start < stop for start, stop in spans)
-
-    def _give_up_ahead(self, part: Run | Leaf) -> None:
-        """There is no room for it: it is brought when somebody waits for it."""
-        self._object.presence.close_windows(part.start, part.stop)
+        copy = partial(self._copying.copy, leaf)
+        await self._intake.bring(leaf, copy, partial(self._arrived, leaf))
 
     def _end_run(self, run: Run, error: P2pfsError | None) -> None:
         peer, now = run.peer, trio.current_time()
@@ -380,19 +286,9 @@ class Download:
             peer.completed(run.stop - run.start, now - run.started, rtt)
         self._slots.release(peer.key)
 
-    async def _learn_holdings(self, peer: Standing) -> None:
-        try:
-            held = await self._client.fetch_held(peer.provider, self.cid)
-        except PeerLacksError:  # it speaks only the gateway's protocol, and has not got the file
-            peer.told(Intervals(), self._object.size, trio.current_time())
-        except P2pfsError as error:
-            peer.erred(error, trio.current_time())
-        else:
-            peer.told(held, self._object.size, trio.current_time())
-
     async def _check(self, span: Span) -> None:
         await self._object.check(*span)
-        self._serve_readers()
+        self._readers.serve(self._object.checked)
 
 
 _CLOSED = "the file was closed"
@@ -404,11 +300,3 @@ _COPY = "copy"
 _SEARCH = "search"
 _HOLDINGS = "holdings"
 _ALARM = "alarm"
-
-
-class _Reader:
-    """Somebody who waits for bytes."""
-
-    def __init__(self) -> None:
-        self.served = trio.Event()
-        self.error: Exception | None = None
