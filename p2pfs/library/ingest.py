@@ -10,7 +10,7 @@ import logging
 import os
 import stat
 import time
-from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -22,7 +22,8 @@ from p2pfs.library.filing import Filing
 from p2pfs.library.folderscan import look_at, look_closely, special_kind
 from p2pfs.library.hashing import UnsteadyError
 from p2pfs.library.hints import Hints
-from p2pfs.library.known import Known
+from p2pfs.library.progress import Progress
+from p2pfs.library.register import Register
 from p2pfs.library.scanning import Scanning
 from p2pfs.library.stillness import Stillness
 from p2pfs.library.underway import UnderWay
@@ -34,8 +35,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from p2pfs.content.cid import Cid
-    from p2pfs.library.filing import Filed
     from p2pfs.library.folderscan import Ignores
+    from p2pfs.library.progress import Standing
     from p2pfs.store.foldershares import FolderShares
     from p2pfs.store.shares import Share
 
@@ -67,50 +68,41 @@ class Ingest:
         self._shares = shares
         self._folder = shares.folder
         self._extent = shares.extent
-        self._tell = changed
         self._clock = clock
         self._touched = touched
         self._hashing = UnderWay(self._look_at_ready)
         self.hints = Hints(still_seconds, self._stop)
         self._agenda = self.hints.agenda
-        self._states: dict[bytes, tuple[ShareState, str]] = {}
-        self._known = Known()
+        self._progress = Progress(self.hints)
+        self._register = Register(shares, changed, touched)
         self._stillness = Stillness(still_seconds)
-        self._scanning = Scanning(self._folder, self._extent, self._known, self._found)
+        self._scanning = Scanning(self._folder, self._extent, self._register.known, self._found)
         self.scanned = self._scanning.finished
         """Set when the whole folder was compared with the catalogue for the first time."""
         look_again = self._scanning.look_again
         self.watching = Watching(self._folder, self._extent, self.hints, look_again)
         self._filing = Filing(shares, trio.CapacityLimiter(os.cpu_count() or 1))
 
-    def state(self, path: bytes) -> tuple[ShareState, str]:
+    def state(self, path: bytes) -> Standing:
         """How far a file is, and why it is not further."""
         reason = exclusion(path, self._scanning.ignores)
         if reason is not None:
             return ShareState.IGNORED, reason
-        passing = self._passing(path)
-        if passing is not None:
-            return passing
+        standing = self._progress.of(path)
+        if standing is not None:
+            return standing
         share = self._shares.get(path)
         if share is None:
             return ShareState.WAITING, "just found"
         return share.state, share.reason
 
-    def unfinished(self) -> dict[bytes, tuple[ShareState, str] | None]:
+    def unfinished(self) -> dict[bytes, Standing | None]:
         """The paths that are to be looked at or hashed, those that failed until now included.
 
         With each its state, unless that is the one in its row.
         """
-        return {
-            path: self._passing(path) for path in (*self._agenda.things(), *self._hashing.paths())
-        }
-
-    def _passing(self, path: bytes) -> tuple[ShareState, str] | None:
-        if path in self._states:
-            return self._states[path]
-        if self.hints.is_disturbed(path):
-            return ShareState.WAITING, "until it has been still"
-        return None
+        paths = (*self._agenda.things(), *self._hashing.paths())
+        return {path: self._progress.of(path) for path in paths}
 
     async def chosen(self, path: bytes) -> None:
         """The extent was given this too, or other tags for it."""
@@ -122,7 +114,7 @@ class Ingest:
     async def run(self) -> None:
         """Scan, then follow the hints, until cancelled."""
         for share in self._shares.all():
-            self._known.remember(share)
+            self._register.known.remember(share)
             if not share.tags_include(self._extent.tags(share.path)):  # killed before they got them
                 self.hints.retagged(share.path)
         watched = trio.Event()
@@ -182,18 +174,16 @@ class Ingest:
             await self._drop(path, share)
             await self._look_below(path, found)
             if unpublished:
-                self._states[path] = unpublished
+                self._progress.is_left_out(path, unpublished)
         elif share is not None and share.is_of(found):
-            self._known.remember(share)  # its row may be newer than the end of its hashing
-            self._settle(path)
+            self._register.known.remember(share)  # its row may be newer than the end of its hashing
+            self._progress.settle(path)
             if self.hints.is_retagged(path):
                 await self._describe(share)
         elif not await self._move_here(path, found):
             await self._hash_when_still(path, found, share, nursery)
 
-    def _unpublished(
-        self, path: bytes, found: os.stat_result | None
-    ) -> tuple[ShareState, str] | None:
+    def _unpublished(self, path: bytes, found: os.stat_result | None) -> Standing | None:
         """Why what is there is not published; why what was chosen is not."""
         lost = self._extent.lost(path, found)
         if lost:
@@ -203,11 +193,11 @@ class Ingest:
 
     async def _drop(self, path: bytes, share: Share | None) -> None:
         """There is no file to publish at this path any more."""
-        self._settle(path)
+        self._progress.settle(path)
         self.hints.described(path)
         self._stillness.forget(path)
         if share is not None:
-            await self._withdraw(share)
+            await self._register.withdraw(share)
 
     async def _look_below(self, path: bytes, found: os.stat_result | None) -> None:
         """A folder may have come with all that is in it, or gone."""
@@ -217,48 +207,21 @@ class Ingest:
             for share in self._shares.below(path):
                 self._agenda.look(share.path)
 
-    async def _withdraw(self, share: Share) -> None:
-        await self._shares.remove(share.path)
-        self._touched(share.path)
-        self._known.forget(share.path)
-        self._announce(share.cid)
-
     async def _move_here(self, path: bytes, found: os.stat_result) -> bool:
         """Whether a file was found that is known by another name, or was until now."""
-        old = self._known.path_of(stamp_of(found))
+        old = self._register.known.path_of(stamp_of(found))
         if old is None or old == path:
             return False
         still_there = await trio.to_thread.run_sync(look_at, self._folder, old)
         if still_there is not None and stamp_of(still_there) == stamp_of(found):
-            return await self._link_here(old, path)
-        replaced = self._shares.get(path)
-        moved = await self._shares.rename(old, path)
-        self._touched(old)
-        self._touched(path)
-        self._known.forget(old)
-        self._settle(old)
-        self._settle(path)
-        if replaced is not None:
-            self._announce(replaced.cid)
-        for share in moved:
-            self._known.remember(share)
+            named = await self._register.link(old, path)
+        else:
+            named = await self._register.move(old, path)
+            self._progress.settle(old)
+        self._progress.settle(path)
+        for share in named:
             await self._describe(share)
-        return bool(moved)
-
-    async def _link_here(self, old: bytes, path: bytes) -> bool:
-        """A second name of one file has the content of the first, and its own name and tags."""
-        share, replaced = self._shares.get(old), self._shares.get(path)
-        if share is None:
-            return False
-        linked = replace(share, path=path)
-        await self._shares.put(linked)
-        self._touched(path)
-        self._settle(path)
-        self._known.remember(linked)
-        if replaced is not None:
-            self._announce(replaced.cid)
-        await self._describe(linked)
-        return True
+        return bool(named)
 
     async def _describe(self, share: Share) -> None:
         self.hints.described(share.path)
@@ -267,7 +230,7 @@ class Ingest:
         except (UnsteadyError, OSError) as error:
             _log.debug("%r cannot be described: %s", share.path, error)
             self._agenda.look_after(share.path, self._stillness.still_seconds)
-        self._announce(share.cid)
+        self._register.redescribed(share)
 
     async def _hash_when_still(
         self, path: bytes, found: os.stat_result, share: Share | None, nursery: trio.Nursery
@@ -276,13 +239,13 @@ class Ingest:
             return  # what disturbed it has cancelled it, and it will ask for a look at its end
         if share is not None and share.size != found.st_size:
             # Other content for certain: what was published is withdrawn without waiting for it.
-            await self._withdraw(share)
+            await self._register.withdraw(share)
         wait = self._stillness.seconds_to_wait(path, found, self._clock(), trio.current_time())
         if wait > 0:
-            self._states[path] = ShareState.WAITING, "until it has been still"
+            self._progress.waits(path, "until it has been still")
             self._agenda.look_after(path, wait)
         elif not self._hashing.has_room():
-            self._states[path] = ShareState.WAITING, "until others are hashed"
+            self._progress.waits(path, "until others are hashed")
             self._hashing.wait_turn(path)
         else:
             self._hashing.start(nursery, path, self._hash)
@@ -299,55 +262,36 @@ class Ingest:
         except Exception as error:  # noqa: BLE001 as in `_look_safely`
             wait = self._failed(path, error)
         finally:
-            if self._states.get(path) == (ShareState.HASHING, ""):
-                self._states[path] = ShareState.WAITING, "it changed while it was hashed"
+            self._progress.ends(path)
             if wait or self._hashing.is_stopped(path):
                 self._agenda.look_after(path, wait)
 
     async def _hash_opened(self, path: bytes) -> float:
         """Seconds until it is to be looked at again; 0 if it is filed."""
-
-        def started() -> None:
-            self._states[path] = ShareState.HASHING, ""
-
+        started = partial(self._progress.begins, path)
         told_open = self.hints.is_open(path)
         try:
             filed = await self._filing.hash_and_keep(path, started, told_open=told_open)
         except UnsteadyError as error:
-            self._states[path] = ShareState.WAITING, str(error)
+            self._progress.waits(path, str(error))
             return self._stillness.still_seconds
         except OSError as error:
-            self._states[path] = ShareState.FAILED, f"cannot be read: {error.strerror}"
+            self._progress.fails(path, f"cannot be read: {error.strerror}")
             return _RETRY_SECONDS
-        self._filed(filed)
+        self._stillness.hashed(path, filed.share.hash_seconds)
+        self.hints.described(path)
+        self._progress.settle(path)
+        self._register.filed(filed)
         return 0.0
-
-    def _filed(self, filed: Filed) -> None:
-        before, share = filed
-        self._stillness.hashed(share.path, share.hash_seconds)
-        self._known.remember(share)
-        self.hints.described(share.path)
-        self._settle(share.path)
-        self._touched(share.path)
-        self._announce(share.cid)
-        if before is not None and before.cid != share.cid:
-            self._announce(before.cid)
 
     def _failed(self, path: bytes, error: Exception) -> float:
         """Say so, and after how many seconds to try again."""
         mistake = None if isinstance(error, P2pfsError) else error
         _log.warning("%r cannot be published: %s", path, error, exc_info=mistake)
-        self._states[path] = ShareState.FAILED, str(error)
+        self._progress.fails(path, str(error))
         return _RETRY_SECONDS
 
     def _stop(self, path: bytes) -> None:
         """What was being hashed at or below a path is no more what it was."""
         self._hashing.stop(path)
         self._touched(path)
-
-    def _announce(self, cid: Cid | None) -> None:
-        if cid is not None:
-            self._tell(cid)
-
-    def _settle(self, path: bytes) -> None:
-        self._states.pop(path, None)
