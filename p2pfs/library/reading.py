@@ -83,7 +83,7 @@ class Reading:
         self._client = client
         self._nursery = nursery
         self._sources = sources
-        self._resolving = Resolving(dags, client, self._sources, copies.size, nursery)
+        self._resolving = Resolving(dags, objects, client, self._sources, copies.size, nursery)
         self._means = Means(client, Slots(), objects.room, copies, nursery, sources.own)
         self._room = objects.room
         self._budget = Budget(min(AHEAD_BUDGET_BYTES, self._room.quota // _AHEAD_PART))

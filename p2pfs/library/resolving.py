@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from p2pfs.library.sources import Sources
     from p2pfs.peers.client import Client
     from p2pfs.store.dags import Dags
+    from p2pfs.store.objects import Objects
 
 _log = logging.getLogger(__name__)
 
@@ -82,12 +83,14 @@ class Resolving:
     def __init__(
         self,
         dags: Dags,
+        objects: Objects,
         client: Client,
         sources: Sources,
         local_size: Callable[[Cid], Awaitable[int | None]],
         nursery: trio.Nursery,
     ) -> None:
         self._dags = dags
+        self._objects = objects
         self._client = client
         self._sources = sources
         self._local_size = local_size
@@ -175,6 +178,7 @@ class Resolving:
             size = await self._local_size(cid)
             if size is not None:
                 return Resolved(Kind.FILE, cid, size)
+        self._objects.usage.touch(self._sources.origin(cid).v1)
         node: UnixfsNode | None = self._dags.node(cid)
         if node is None:
             node = parse_block(cid, await self._block(cid))
@@ -231,7 +235,7 @@ class Resolving:
 
     async def _keep(self, below: Cid, blocks: list[tuple[Cid, bytes]]) -> None:
         try:
-            await self._dags.keep_fetched(self._sources.origin(below), blocks)
+            await self._objects.directories.keep(self._sources.origin(below), blocks)
         except P2pfsError as error:
             _log.warning("blocks of %s are not kept: %s", below, error)
 

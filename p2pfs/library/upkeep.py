@@ -108,10 +108,10 @@ class Upkeep:
     async def collect(self) -> tuple[int, int]:
         """Evict all that is neither pinned nor in use; the bytes given back, and how many went."""
         odd = await tidy(self._objects)
-        before = len(self._objects.cached())
+        before = len(self._objects.usage)
         freed = await self._objects.room.evict_all()
         await self._objects.save()
-        return freed, max(0, before - len(self._objects.cached())) + odd
+        return freed, max(0, before - len(self._objects.usage)) + odd
 
     async def _scrub(self, cid: Cid, size: int) -> None:
         for start in range(0, size, _STEP_BYTES):

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from typing import TYPE_CHECKING
 
 import trio
@@ -21,6 +22,7 @@ from p2pfs.content.intervals import Intervals
 from p2pfs.errors import P2pfsError
 from p2pfs.store.accounts import decoded, delete_account, raw_leaves, write_account
 from p2pfs.store.columns import root_key, stored_cid
+from p2pfs.store.directories import Directories
 from p2pfs.store.errors import ShareChangedError
 from p2pfs.store.files import CacheFile, ShareFile
 from p2pfs.store.holes import blocks_of
@@ -77,6 +79,7 @@ class Objects:
         self._dags = dags
         self._shares = shares
         self.usage = Usage()
+        self.directories = Directories(catalog, dags, self.usage)
         self.room = Room(folder, limits, self, Pins(catalog))
         self._open: dict[Cid, dict[int, Object]] = {}  # by size: one of them can be right
         self._unsaved: set[Object] = set()
@@ -117,8 +120,8 @@ class Objects:
         ]
         fresh = {found.cid for found in live}
         rows = self._catalog.rows(
-            "SELECT cid, size, present_bytes, used FROM objects JOIN roots ON id = root"
-            " WHERE present_bytes > 0 OR size = 0 ORDER BY used DESC"
+            "SELECT cid, size, present_bytes, objects.used FROM objects JOIN roots ON id = root"
+            " WHERE present_bytes > 0 OR size = 0 ORDER BY objects.used DESC"
         )
         saved = [CachedObject(stored_cid(cid), *rest) for cid, *rest in rows]
         return live + [found for found in saved if found.cid not in fresh]
@@ -129,17 +132,19 @@ class Objects:
 
     async def load(self) -> None:
         """Take up the account of the last run, and make the folder agree with it."""
-        accounts = {
-            stored_cid(cid): decoded(present, size)
-            for cid, size, present in self._catalog.rows(
-                "SELECT cid, size, present FROM objects JOIN roots ON id = root ORDER BY used"
-            )
-        }
+        used: dict[Cid, int] = {}
+        accounts: dict[Cid, Intervals] = {}
+        for key, size, present, at in self._catalog.rows(
+            "SELECT cid, size, present, objects.used FROM objects JOIN roots ON id = root"
+        ):
+            cid = stored_cid(key)
+            accounts[cid], used[cid] = decoded(present, size), at
         files = {self.path(cid): present for cid, present in accounts.items()}
         _, missing = await trio.to_thread.run_sync(sweep, self.folder / "objects", files)
-        for cid, present in accounts.items():
-            if self.path(cid) not in missing:
-                self.usage.set(cid, blocks_of(present))
+        here = (cid for cid in accounts if self.path(cid) not in missing)
+        found = [(used[cid], cid, blocks_of(accounts[cid])) for cid in here]
+        for _, cid, taken in sorted(found + self.directories.all(), key=itemgetter(0)):
+            self.usage.set(cid, taken)
 
     def opened(self) -> Iterator[Object]:
         """The fetched contents that somebody has open, or that wait to be saved."""

@@ -77,6 +77,7 @@ class Room:
         self._folder = folder
         self._min_free = limits.min_free
         self._limit = limits.quota
+        self._is_emptying = False
         self._objects = objects
         self._pins = pins
         self._claims: set[Claim] = set()
@@ -114,11 +115,12 @@ class Room:
 
     async def evict_all(self) -> int:
         """Evict all that may go, whatever the limits; the bytes of disk given back."""
-        before, limit, self._limit = self.used_bytes, self._limit, 0
+        before = self.used_bytes
+        self._is_emptying = True
         try:
             await self.make()
         finally:
-            self._limit = limit
+            self._is_emptying = False
         return before - self.used_bytes
 
     async def keep(self) -> None:
@@ -144,25 +146,30 @@ class Room:
 
     @property
     def _excess(self) -> int:
-        return self.used_bytes + self._claimed - self._limit
+        return self.used_bytes + self._claimed - (0 if self._is_emptying else self._limit)
 
     async def _evict(self, spared: Callable[[Object], Intervals]) -> bool:
         async with self._evicting:  # also where nothing is to go: holes may still be under way
             if self._excess > 0:
                 pinned = self._pins.contents()
-                await self._evict_closed(pinned)
+                while self._excess > 0 and await self._evict_closed(pinned):
+                    pass  # a directory goes after the files in it
                 await self._evict_open(pinned, spared)
         return self._excess <= 0
 
-    async def _evict_closed(self, pinned: set[Cid]) -> None:
+    async def _evict_closed(self, pinned: set[Cid]) -> bool:
+        """Whether anything went."""
+        before = self.used_bytes
         for cid in self._objects.usage:
             if self._excess <= 0:
-                return
+                break
             if not self._objects.is_open(cid) and cid not in pinned:
                 try:
-                    await self._objects.remove(cid)
+                    if not self._objects.directories.is_needed(cid):
+                        await self._objects.remove(cid)
                 except P2pfsError as error:
                     _log.warning("what is known of %s is not forgotten: %s", cid, error)
+        return self.used_bytes < before
 
     async def _evict_open(self, pinned: set[Cid], spared: Callable[[Object], Intervals]) -> None:
         touched: set[Object] = set()

@@ -1,4 +1,4 @@
-"""What each fetched content takes of the disk, in memory: the sum, and whose turn it is to go.
+"""What each fetched root takes of the disk, in memory: the sum, and whose turn it is to go.
 
 Pure: which of them may go is decided in `room`.
 """
@@ -26,6 +26,11 @@ class Usage:
         self.total += disk_bytes - self._bytes.get(cid, 0)
         self._bytes[cid] = disk_bytes
 
+    def add(self, cid: Cid, disk_bytes: int) -> None:
+        """So much more of it, and it was used now."""
+        self.set(cid, self._bytes.get(cid, 0) + disk_bytes)
+        self.touch(cid)
+
     def touch(self, cid: Cid) -> None:
         """It was used now."""
         if cid in self._bytes:
@@ -36,6 +41,9 @@ class Usage:
         gone = self._bytes.pop(cid, 0)
         self.total -= gone
         return gone
+
+    def __len__(self) -> int:
+        return len(self._bytes)
 
     def __iter__(self) -> Iterator[Cid]:
         """As of now, the least recently used first."""

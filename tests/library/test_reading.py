@@ -19,6 +19,7 @@ from p2pfs.store.copies import Copies
 from p2pfs.store.dags import Dags
 from p2pfs.store.objects import open_objects
 from p2pfs.store.shares import Shares
+from p2pfs.store.usage import Usage
 from tests.content.dags import Dag, balanced
 from tests.transfer.fakes import (
     KIB,
@@ -48,6 +49,7 @@ class FakeStore:
     def __init__(self, *dags: Dag) -> None:
         self.objects = {dag.root: FakeObject(dag) for dag in dags}
         self.room = FakeRoom()
+        self.directories, self.usage = self, Usage()
         self.open_now: list[Cid] = []
         self.blocks: dict[Cid, bytes] = {}
 
@@ -77,7 +79,7 @@ class FakeStore:
     def block(self, cid: Cid) -> bytes | None:
         return self.blocks.get(cid)
 
-    async def keep_fetched(self, _root: Cid, nodes: list[tuple[Cid, bytes]]) -> None:
+    async def keep(self, _root: Cid, nodes: list[tuple[Cid, bytes]]) -> None:
         await trio.lowlevel.checkpoint()
         self.blocks.update(nodes)
 
