@@ -36,6 +36,7 @@ from p2pfs.fs.mount import open_mount
 from p2pfs.homelock import holding
 from p2pfs.identity import OwnKey, create_identity, load_identity
 from p2pfs.library.announcing import Announcing
+from p2pfs.library.below import find_below
 from p2pfs.library.elsewhere import Elsewhere
 from p2pfs.library.folders import Folders
 from p2pfs.library.followed import Followed
@@ -201,19 +202,21 @@ async def _serve(
                 "status": lambda: status.render_status(parts.snapshot()).encode(),
                 "status.json": lambda: status.encode_json(parts.snapshot()),
             }
+            pinning = Pinning(reading, pins, objects.room)
             upkeep = Upkeep(objects, shares, metas, followed.changed)
             await publishing.start()
             nursery.start_soon(publishing.look_again)
             nursery.start_soon(ingest.run)
             nursery.start_soon(upkeep.scrub)
+            nursery.start_soon(pinning.run)
             nursery.start_soon(folders.run, ingest.scanned)
             nursery.start_soon(providing.run)
             nursery.start_soon(Seeding(providing, objects, shares, reading, seeds).run)
             endpoints = {
                 **running_endpoints(parts.snapshot, stopped.set),
                 **search_endpoints(searches),
-                **pin_endpoints(Pinning(reading, pins, objects.room)),
-                **upkeep_endpoints(upkeep),
+                **pin_endpoints(pinning),
+                **upkeep_endpoints(upkeep, partial(find_below, reading)),
                 **content_endpoints(reading),
                 **tag_endpoints(shares, ingest.hints.retagged, seen),
                 **publishing_endpoints(

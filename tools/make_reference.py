@@ -38,6 +38,7 @@ JSON_ANSWERS: dict[str, list[tuple[str, str]]] = {
     "p2pfs tag": [("p2pfs.control.owned:Tagged", "")],
     "p2pfs publish": [("p2pfs.control.asked:PublishedPaths", "")],
     "p2pfs verify": [("p2pfs.cli.verify:Verification", "")],
+    "p2pfs unpin": [("p2pfs.control.kept:Unpinned", "")],
     "p2pfs gc": [("p2pfs.control.kept:Collected", "")],
     "p2pfs config": [("p2pfs.cli.config:ShownConfig", "")],
     "p2pfs doctor": [("p2pfs.doctor.findings:Report", "")],

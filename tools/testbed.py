@@ -109,6 +109,16 @@ class Node:
             timeout=60,
         )
 
+    def begin(self, *words: str) -> subprocess.Popen[bytes]:
+        """As `run`, not waiting for its end."""
+        return subprocess.Popen(
+            [*self._into_netns(), *self.command, *words],
+            env=self._environ(),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+
     def share_state(self, path: str) -> str:
         """The state of a file of its share folder, empty while it is not known."""
         states = [share["state"] for share in self.status()["shares"] if share["path"] == path]

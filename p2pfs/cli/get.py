@@ -16,13 +16,19 @@ from p2pfs.cli.contents import asked_of
 from p2pfs.cli.control import ask, follow
 from p2pfs.cli.progress import Progress, open_progress
 from p2pfs.cli.saving import Folder, content_from, open_folder, replace_file, save_file
-from p2pfs.control.asked import Asked, Child, Wanted, What
+from p2pfs.control.asked import Asked, Child, Several, Wanted, What
+from p2pfs.control.calls import Nothing
 from p2pfs.errors import ExistsError, NotFoundError, P2pfsError, UsageError
 from p2pfs.text import counted, human_bytes, is_printable, printable
 
 # The node looks for 20 s, and says so itself then.
 _RESOLVE_SECONDS = 30
 _STDOUT = "-"
+# Files fetched together; of a larger one the round trips before its first byte do not count.
+_FILES_AT_ONCE = 32
+_SMALL_BYTES = 1 << 20
+# The node gives each of them 30 s.
+_BRING_SECONDS = 40
 # Real trees are far from this; each folder on the way down is an open descriptor.
 _MAX_DEPTH = 100
 _NO_TEXT = "this is no text for a terminal; save it with -o FILE, or send it through a pipe"
@@ -123,7 +129,9 @@ class _Copy:
         children = list(follow("children", Asked(what.cid), Child))
         self._total += sum(child.what.size for child in children if child.what.kind == "file")
         with closing(parent.below(name)) as folder:
-            for child in children:
+            for number, child in enumerate(children):
+                if number % _FILES_AT_ONCE == 0:
+                    _bring_small(folder, children[number : number + _FILES_AT_ONCE])
                 try:
                     self._save(folder, child.name, child.what, depth + 1)
                 except ExistsError as error:
@@ -141,6 +149,19 @@ class _Copy:
 
     def _at(self, done: int) -> None:
         self._progress.at(self._done + done, self._total)
+
+
+def _bring_small(folder: Folder, children: list[Child]) -> None:
+    """Have the node fetch these at once, else each would wait for the one before."""
+    files = [
+        Wanted(child.what.cid, child.what.size)
+        for child in children
+        if child.what.kind == "file"
+        and child.what.size <= _SMALL_BYTES
+        and folder.stat(child.name) is None
+    ]
+    if len(files) > 1:
+        ask("bring", Several(files), Nothing, _BRING_SECONDS)
 
 
 def _stays_below(target: str) -> bool:

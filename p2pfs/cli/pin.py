@@ -11,7 +11,7 @@ from p2pfs.cli.control import ask, follow
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.cli.progress import open_progress
 from p2pfs.control.calls import Nothing
-from p2pfs.control.kept import Named, PinList, PinnedContent, PinProgress
+from p2pfs.control.kept import Named, PinList, PinnedContent, PinProgress, Unpinned
 from p2pfs.errors import UsageError
 from p2pfs.text import Column, human_bytes
 
@@ -51,17 +51,24 @@ def pin(
             print(f"{done.cid}\t{done.size}")
 
 
-def unpin(*contents: Annotated[str, Parameter(allow_leading_hyphen=False)]) -> None:
+def unpin(
+    *contents: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    json: bool = False,
+) -> None:
     """Let the cache drop what was pinned when it needs the room.
 
     Parameters
     ----------
     contents
         Content ids, with or without a path below them, or paths in the mount.
+    json
+        Print JSON instead, for scripts: what is not pinned any more.
     """
     if not contents:
         raise UsageError("unpin what? `p2pfs pin` lists what is pinned")
-    ask("unpin", Named([content_named(word) for word in contents]), Named)
+    done = ask("unpin", Named([content_named(word) for word in contents]), Unpinned)
+    if json:
+        write_json(done)
 
 
 def _fetch(named: str) -> PinProgress:

@@ -39,7 +39,8 @@ def verify(
     Parameters
     ----------
     contents
-        Content ids, or paths in the mount [default: all that is shared or cached].
+        Content ids, with or without a path below them, or paths in the mount; of a folder what is
+        here of the files in it [default: all that is shared or cached].
     json
         Print JSON instead, for scripts.
     """

@@ -42,6 +42,12 @@ class Wanted(msgspec.Struct, frozen=True):
     start: int = 0
 
 
+class Several(msgspec.Struct, frozen=True):
+    """Small files that are wanted together."""
+
+    files: list[Wanted]
+
+
 class LeafHash(msgspec.Struct, frozen=True):
     """The SHA-256 of bytes `[start, stop)`, in hexadecimal."""
 

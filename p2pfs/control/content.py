@@ -5,15 +5,18 @@ Fetching and checking is for `library.reading`; where bytes are saved, for `cli.
 
 from __future__ import annotations
 
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from p2pfs.concurrency import deadline
+import trio
+
+from p2pfs.concurrency import all_of, deadline
 from p2pfs.content.cid import Cid, parse_cid
-from p2pfs.control.asked import Asked, Child, LeafHash, Wanted, What
-from p2pfs.control.calls import Answering, Streaming, Telling
-from p2pfs.errors import MalformedError, NotFoundError, UsageError
+from p2pfs.control.asked import Asked, Child, LeafHash, Several, Wanted, What
+from p2pfs.control.calls import Answering, Nothing, Streaming, Telling
+from p2pfs.errors import MalformedError, NotFoundError, P2pfsError, UsageError
 from p2pfs.library.names import entry_name
 from p2pfs.library.resolving import Kind
 
@@ -33,6 +36,8 @@ _CHILDREN_SECONDS = 60
 # Who copies a file waits longer for a chunk than who looks at it: 9 KB/s.
 _PIECE_SECONDS = 30
 _PIECE_BYTES = 256 << 10
+# Each is a round trip or two; more would only wait for the same peers.
+_BROUGHT_AT_ONCE = 32
 
 
 def content_endpoints(reading: Reading) -> dict[str, Endpoint]:
@@ -41,6 +46,7 @@ def content_endpoints(reading: Reading) -> dict[str, Endpoint]:
     return {
         "resolve": Answering(Asked, contents.resolve),
         "children": Telling(Asked, contents.children),
+        "bring": Answering(Several, contents.bring),
         "leaves": Telling(Wanted, contents.leaves),
         "read": Streaming(Wanted, _rest, contents.read),
     }
@@ -61,6 +67,22 @@ class _Contents:
             found = await self._reading.children(folder)
         for name, child in found.items():
             yield Child(entry_name(name, child.cid), _what(child))
+
+    async def bring(self, several: Several) -> Nothing:
+        """Have them here, all at once; what is wrong with one is told when it is read."""
+        limiter = trio.CapacityLimiter(_BROUGHT_AT_ONCE)
+
+        async def bring(wanted: Wanted) -> None:
+            async with limiter:
+                with suppress(P2pfsError), trio.move_on_after(_PIECE_SECONDS):
+                    file = await self._reading.open(_cid(wanted.cid), wanted.size)
+                    try:
+                        await file.bring(0, wanted.size)
+                    finally:
+                        file.close()
+
+        await all_of(partial(bring, wanted) for wanted in several.files)
+        return Nothing()
 
     async def leaves(self, wanted: Wanted) -> AsyncGenerator[LeafHash, None]:
         async with aclosing(self._reading.leaves(_cid(wanted.cid), wanted.size)) as leaves:

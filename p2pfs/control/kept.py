@@ -14,15 +14,22 @@ from p2pfs.control.calls import Answering, Nothing, Telling
 from p2pfs.errors import MalformedError, NotFoundError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 
     from p2pfs.content.cid import Cid
     from p2pfs.control.calls import Endpoint
     from p2pfs.library.pinning import Pinning
+    from p2pfs.library.resolving import Resolved
     from p2pfs.library.upkeep import Upkeep, Verdict
 
 # A bar moves smoothly, and a large pin tells some thousand lines, not millions.
 _TOLD_STEPS = 1_000
+
+
+class Unpinned(msgspec.Struct, frozen=True):
+    """What is not pinned any more; `unpin --json` prints exactly this, fields are only added."""
+
+    contents: list[str]
 
 
 class Named(msgspec.Struct, frozen=True):
@@ -85,8 +92,8 @@ def pin_endpoints(pinning: Pinning) -> dict[str, Endpoint]:
                     told = at.done
                     yield PinProgress(str(at.cid), at.done, at.size, at.files)
 
-    async def unpin(named: Named) -> Named:
-        return Named([str(await pinning.unpin(*_parsed(one))) for one in named.contents])
+    async def unpin(named: Named) -> Unpinned:
+        return Unpinned([str(await pinning.unpin(*_parsed(one))) for one in named.contents])
 
     async def pins(_: Nothing) -> PinList:
         return PinList(
@@ -103,15 +110,26 @@ def pin_endpoints(pinning: Pinning) -> dict[str, Endpoint]:
     }
 
 
-def upkeep_endpoints(upkeep: Upkeep) -> dict[str, Endpoint]:
-    """What can be asked of what is held."""
+def upkeep_endpoints(
+    upkeep: Upkeep, below: Callable[[Cid, tuple[str, ...]], Awaitable[list[Resolved]]]
+) -> dict[str, Endpoint]:
+    """What can be asked of what is held; `below` finds all that lies at a path."""
 
     async def verify(named: Named) -> AsyncGenerator[Verified, None]:
         held = upkeep.held()
-        for cid in [_parsed(one)[0].v1 for one in named.contents] or held:
-            if cid not in held:
-                raise NotFoundError(f"nothing of {cid} is here")
+        chosen = [cid for one in named.contents for cid in await chosen_of(one, held)]
+        for cid in dict.fromkeys(chosen) if named.contents else held:
             yield _verified(await upkeep.verify(cid, held[cid]))
+
+    async def chosen_of(one: str, held: Collection[Cid]) -> list[Cid]:
+        """What is here of a file, or of a directory's files."""
+        cid, parts = _parsed(one)
+        if not parts and cid.v1 in held:
+            return [cid.v1]
+        here = [found.cid.v1 for found in await below(cid, parts) if found.cid.v1 in held]
+        if not here:
+            raise NotFoundError(f"nothing of {one} is here")
+        return here
 
     async def gc(_: Nothing) -> Collected:
         return Collected(*await upkeep.collect())

@@ -19,6 +19,10 @@ if TYPE_CHECKING:
     from p2pfs.transfer.download import Download
 
 
+# As much under way as for a reader: enough for several peers at once.
+_BRING_BYTES = 32 << 20
+
+
 class OpenFile(Protocol):
     """A file to read, until it is closed."""
 
@@ -28,6 +32,12 @@ class OpenFile(Protocol):
 
     async def read(self, offset: int, length: int) -> bytes | bytearray:
         """Checked bytes; fewer than `length` only at the end."""
+
+    async def bring(self, start: int, stop: int) -> None:
+        """Have these bytes here and checked, and those behind them under way; readers come first.
+
+        Raises as `read`.
+        """
 
     def close(self) -> None:
         """Once; reads under way fail."""
@@ -69,6 +79,11 @@ class StoredFile:
                 return content
             return await trio.to_thread.run_sync(held.read, offset, stop - offset)
 
+    async def bring(self, start: int, stop: int) -> None:
+        """Nothing is read; what is brought is leased to nobody, so it should be pinned."""
+        ahead = min(start + _BRING_BYTES, self.size)
+        await self._download.wait_patiently(start, stop, max(stop, ahead))
+
     def close(self) -> None:
         for stream in self._ahead.streams:
             self._forget(stream)
@@ -98,6 +113,9 @@ class InlineFile:
     async def read(self, offset: int, length: int) -> bytes:
         """As any other, at once."""
         return self._content[offset : offset + length]
+
+    async def bring(self, start: int, stop: int) -> None:
+        """It is here."""
 
     def close(self) -> None:
         """Nothing is held."""

@@ -5,25 +5,37 @@ That it is never evicted is for `store.room`; here it is said what is to be kept
 
 from __future__ import annotations
 
+import logging
+from contextlib import aclosing
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from p2pfs.errors import MalformedError, NoSpaceError, NotFoundError
+import trio
+
+from p2pfs.concurrency import all_of
+from p2pfs.errors import NoSpaceError, NotFoundError, P2pfsError
+from p2pfs.library.below import all_below
 from p2pfs.library.resolving import Kind
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncGenerator
+    from collections.abc import AsyncGenerator, Iterable, Iterator
 
     from p2pfs.content.cid import Cid
-    from p2pfs.library.reading import Reading, Resolved
+    from p2pfs.library.reading import Reading
     from p2pfs.store.pins import Pin, Pins
     from p2pfs.store.room import Room
 
-# What is read at once: a few of the kernel's requests, so that others have their turn.
+# What is waited for at once, so that it is told how far it has come.
 _STEP_BYTES = 1 << 20
-# Deeper than any real tree; of one that is, the rest can be pinned by its own content id.
-_MAX_DEPTH = 64
-# As many files as a listing of directories brings at once, some 100 bytes each.
-_MAX_CONTENTS = 100_000
+# Small files at once: each is a round trip or two, whatever its size.
+_FILES_AT_ONCE = 16
+# What was interrupted is gone on with soon after the start, when peers are there; then less and
+# less often: nobody may have it any more.
+_RESUME_SECONDS = 10.0
+_MAX_RESUME_SECONDS = 600.0
+
+
+_log = logging.getLogger(__name__)
 
 
 class Fetched(NamedTuple):
@@ -36,7 +48,7 @@ class Fetched(NamedTuple):
 
 
 class Pinning:
-    """Pins and unpins; what is pinned but not here whole is fetched when it is pinned again."""
+    """Pins and unpins; what of a pin is not here is fetched by `run`, or by pinning again."""
 
     def __init__(self, reading: Reading, pins: Pins, room: Room) -> None:
         self._reading = reading
@@ -50,21 +62,34 @@ class Pinning:
         NoSpaceError for more than the cache may hold.
         """
         found = await self._reading.resolve(cid, parts)
-        contents = await self._contents(found)
-        files = {content: size for content, size, is_file in contents if is_file}
+        contents = await all_below(self._reading, found)
+        files = {content.cid: content.size for content in contents if content.kind is Kind.FILE}
         size = sum(files.values())
         self._demand_room(found.cid, size)
-        await self._pins.add(found.cid, [(content, size) for content, size, _ in contents])
+        await self._pins.add(found.cid, [(content.cid, content.size) for content in contents])
         done = 0
         yield Fetched(found.cid, done, size, len(files))
-        for content, file_size in files.items():
-            opened = await self._reading.open(content, file_size)
-            try:
-                for at in range(0, file_size, _STEP_BYTES):
-                    done += len(await opened.read(at, _STEP_BYTES))
+        for batch in _batches(files.items()):
+            async with aclosing(self._bring(batch)) as steps:
+                async for brought in steps:
+                    done += brought
                     yield Fetched(found.cid, done, size, len(files))
-            finally:
-                opened.close()
+
+    async def run(self) -> None:
+        """Go on with pins that were interrupted, until cancelled."""
+        pause = _RESUME_SECONDS
+        while True:
+            unfinished = 0
+            for cid in await self._pins.unfinished():
+                try:
+                    async with aclosing(self.pin(cid)) as steps:
+                        async for _ in steps:
+                            pass
+                except P2pfsError as error:
+                    _log.info("%s is pinned, and not all of it is here: %s", cid, error)
+                    unfinished += 1
+            pause = min(2 * pause, _MAX_RESUME_SECONDS) if unfinished else _RESUME_SECONDS
+            await trio.sleep(pause)
 
     async def unpin(self, cid: Cid, parts: tuple[str, ...] = ()) -> Cid:
         """Keep it no longer; NotFoundError if it was not pinned."""
@@ -80,6 +105,34 @@ class Pinning:
             for pin in self._pins.all()
         ]
 
+    async def _bring(self, files: list[tuple[Cid, int]]) -> AsyncGenerator[int, None]:
+        """Bytes that have come, bit by bit of a lone file, of several when all have come."""
+        if len(files) > 1:
+            await all_of(partial(self._bring_whole, *file) for file in files)
+            yield sum(size for _, size in files)
+        else:
+            async with aclosing(self._steps(*files[0])) as steps:
+                async for brought in steps:
+                    yield brought
+
+    async def _bring_whole(self, cid: Cid, size: int) -> None:
+        async with aclosing(self._steps(cid, size)) as steps:
+            async for _ in steps:
+                pass
+
+    async def _steps(self, cid: Cid, size: int) -> AsyncGenerator[int, None]:
+        if self._reading.held(cid, size) == size:
+            yield size
+            return
+        opened = await self._reading.open(cid, size)
+        try:
+            for at in range(0, size, _STEP_BYTES):
+                stop = min(at + _STEP_BYTES, size)
+                await opened.bring(at, stop)
+                yield stop - at
+        finally:
+            opened.close()
+
     def _demand_room(self, cid: Cid, size: int) -> None:
         pinned = sum(pin.size for pin in self._pins.all() if pin.cid != cid)
         if pinned + size > self._room.quota:
@@ -88,21 +141,17 @@ class Pinning:
                 f"and the cache may hold {self._room.quota}"
             )
 
-    async def _contents(self, root: Resolved) -> list[tuple[Cid, int, bool]]:
-        """Every file and directory below, and itself, with its size and whether it is a file."""
-        found = [(root.cid, root.size, root.kind is Kind.FILE)]
-        level = [root]
-        for _ in range(_MAX_DEPTH):
-            below = [
-                child
-                for folder in level
-                if folder.kind is Kind.DIRECTORY
-                for child in (await self._reading.children(folder)).values()
-            ]
-            found += [(child.cid, child.size, child.kind is Kind.FILE) for child in below]
-            if len(found) > _MAX_CONTENTS:
-                raise NoSpaceError(f"{root.cid} holds over {_MAX_CONTENTS} files")
-            if not below:
-                return found
-            level = below
-        raise MalformedError(f"{root.cid} is over {_MAX_DEPTH} directories deep")
+
+def _batches(files: Iterable[tuple[Cid, int]]) -> Iterator[list[tuple[Cid, int]]]:
+    """Small files in groups, large ones each alone."""
+    small: list[tuple[Cid, int]] = []
+    for cid, size in files:
+        if size > _STEP_BYTES:
+            yield [(cid, size)]
+            continue
+        small.append((cid, size))
+        if len(small) == _FILES_AT_ONCE:
+            yield small
+            small = []
+    if small:
+        yield small

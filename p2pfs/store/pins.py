@@ -20,6 +20,14 @@ if TYPE_CHECKING:
     from p2pfs.store.catalog import Catalog
 
 
+_UNFINISHED = (
+    "SELECT pin, content FROM pins LEFT JOIN roots ON cid = content"
+    " LEFT JOIN objects ON objects.root = id"
+    " WHERE pins.size > ifnull(present_bytes, 0)"
+    " AND NOT EXISTS (SELECT 1 FROM shares WHERE shares.root = id)"
+)
+
+
 @dataclass(frozen=True, slots=True)
 class Pin:
     """What was pinned, and the contents that are kept for it: a file's own, or those below."""
@@ -56,6 +64,14 @@ class Pins:
             Pin(stored_cid(pin), tuple(cid for cid, _ in kept), sum(size for _, size in kept))
             for pin, kept in pins.items()
         ]
+
+    async def unfinished(self) -> list[Cid]:
+        """The pins of which not all content is here, as far as is accounted for."""
+        rows = await self._catalog.look_up(_UNFINISHED)
+        pins = {
+            stored_cid(pin): None for pin, content in rows if stored_cid(content).inline is None
+        }
+        return list(pins)
 
     async def add(self, cid: Cid, contents: Iterable[tuple[Cid, int]]) -> None:
         """Keep these contents, each with its size, for `cid`, and itself with them."""

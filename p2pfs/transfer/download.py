@@ -5,6 +5,7 @@ Which bytes are asked of whom is decided in `plan`; requests, hashing and writin
 
 from __future__ import annotations
 
+from collections import ChainMap
 from dataclasses import dataclass
 from functools import partial
 from math import inf
@@ -70,8 +71,8 @@ class Download:
         self._readers = Readers()
         self._ahead = held.presence.windows
         self._plan = Plan(
-            self._readers.spans,
-            self._ahead,
+            self._readers.blocked,
+            ChainMap(self._readers.later, self._ahead),  # in order of the last map first
             self._holdings.missing,
             self._holdings.leaf_at,
             self._free_slots,
@@ -103,6 +104,14 @@ class Download:
         if self._is_closed:
             raise P2pfsError(_CLOSED)
         await self._readers.wait((start, stop), self._pump)
+
+    async def wait_patiently(self, start: int, stop: int, ahead: int) -> None:
+        """As `wait`, behind all that is read or read ahead; bytes up to `ahead` are brought too."""
+        if self._object.checked.covers(start, stop):
+            return
+        if self._is_closed:
+            raise P2pfsError(_CLOSED)
+        await self._readers.wait_patiently((start, stop), ahead, self._pump)
 
     def prefetch(self, holder: object, spans: Sequence[Span]) -> None:
         """What `holder` will want next, in this order, in place of what it said before.
@@ -195,7 +204,11 @@ class Download:
         is_due = self._search.is_due(sound, wanted if sound else blocked, now)
         if is_due and _SEARCH not in self._tasks:
             self._tasks.start(_SEARCH, self._search.run)
-        elif blocked and _SEARCH not in self._tasks and self._plan.is_hopeless(now):
+        elif (
+            blocked
+            and _SEARCH not in self._tasks
+            and self._plan.is_hopeless(self._readers.spans, now)
+        ):
             error = why_not(self.cid, self._candidates.failures(), self._search.error)
             self._readers.fail(error, self._holdings.missing)
 

@@ -104,9 +104,9 @@ class Plan:
         left = [since + self._left_seconds() for since in self._left.values()]
         return min((at for at in retries + lates + asks + left if at > now), default=inf)
 
-    def is_hopeless(self, now: float) -> bool:
-        """Whether nothing comes, and no known peer is worth waiting for."""
-        missing = [gap for span in self._blocked for gap in self._missing(*span)]
+    def is_hopeless(self, awaited: Iterable[Span], now: float) -> bool:
+        """Whether nothing comes, and no known peer is worth waiting for with what is awaited."""
+        missing = [gap for span in awaited for gap in self._missing(*span)]
         peers = (peer for peer in self.peers.values() if peer.is_hopeful(now))
         return not self.runs and not any(peer.may_have(missing) for peer in peers)
 

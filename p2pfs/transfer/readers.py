@@ -5,6 +5,7 @@ Which of the two it is, is for `download` to say.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import trio
@@ -17,19 +18,31 @@ if TYPE_CHECKING:
 
 
 class Readers:
-    """In the order of their asking.  Everything but `wait` is immediate."""
+    """In the order of their asking.  Everything but the two waits is immediate.
+
+    Those who are patient come after all others, and after what is read ahead.
+    """
 
     def __init__(self) -> None:
-        self._waiting: dict[_Reader, Span] = {}
+        self._blocked: dict[_Reader, Span] = {}
+        self._patient: dict[_Reader, Span] = {}
+        self.later: dict[object, tuple[Span, ...]] = {}
+        """What those who are patient want, and what they will want next."""
+
+    @property
+    def blocked(self) -> Collection[Span]:
+        """What those wait for, at any time, who come first."""
+        return self._blocked.values()
 
     @property
     def spans(self) -> Collection[Span]:
-        """What they wait for, at any time."""
-        return self._waiting.values()
+        """What all of them wait for now."""
+        return [*self._blocked.values(), *self._patient.values()]
 
     def is_any_at(self, start: int, stop: int) -> bool:
-        """Whether one waits for some of these bytes."""
-        return any(begin < stop and start < end for begin, end in self.spans)
+        """Whether one waits for some of these bytes, or is patient and will want them."""
+        wanted = chain(self._blocked.values(), *self.later.values())
+        return any(begin < stop and start < end for begin, end in wanted)
 
     async def wait(self, span: Span, joined: Callable[[], None]) -> None:
         """Until this span is served, or fails; raises what it failed with.
@@ -37,14 +50,28 @@ class Readers:
         `joined` is called once it is among the spans.
         """
         reader = _Reader()
-        self._waiting[reader] = span
+        self._blocked[reader] = span
+        await self._wait(reader, joined)
+
+    async def wait_patiently(self, span: Span, ahead: int, joined: Callable[[], None]) -> None:
+        """As `wait`, last of all; what follows up to `ahead` is wanted meanwhile."""
+        reader = _Reader()
+        self._patient[reader] = span
+        self.later[reader] = ((span[0], ahead),)
+        await self._wait(reader, joined)
+
+    async def _wait(self, reader: _Reader, joined: Callable[[], None]) -> None:
         try:
             joined()
             await reader.served.wait()
         finally:
-            self._waiting.pop(reader, None)
+            self._forget(reader)
         if reader.error is not None:
             raise reader.error
+
+    def _forget(self, reader: _Reader) -> None:
+        for where in (self._blocked, self._patient, self.later):
+            where.pop(reader, None)
 
     def serve(self, checked: Intervals) -> None:
         """Wake those whose bytes are among these."""
@@ -59,9 +86,9 @@ class Readers:
         self._end_where(lambda _start, _stop: True, error)
 
     def _end_where(self, is_over: Callable[[int, int], object], error: Exception | None) -> None:
-        for reader, span in list(self._waiting.items()):
+        for reader, span in [*self._blocked.items(), *self._patient.items()]:
             if is_over(*span):
-                del self._waiting[reader]
+                self._forget(reader)
                 reader.error = error
                 reader.served.set()
 

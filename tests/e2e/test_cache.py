@@ -10,7 +10,7 @@ import pytest
 from tests.e2e.conftest import MakeNode
 from tools import samples
 from tools.readers import MIB, allocated_bytes, sampling, wrong_reads
-from tools.testbed import wait_until
+from tools.testbed import Node, wait_until
 
 pytestmark = pytest.mark.kernel
 
@@ -81,3 +81,53 @@ def test_pinned_files_stay_rotten_ones_are_found_and_the_rest_goes(
     assert reader.run("unpin", kept).returncode == 3
     assert json.loads(reader.run("gc", "--json").stdout)["freed"] > 2 * MIB
     assert allocated_bytes(reader.home / "cache") == 0
+
+
+def test_a_pinned_directory_is_kept_whole_and_gone_on_with_after_a_stop(
+    make_node: MakeNode, tmp_path: Path
+) -> None:
+    publisher = make_node("A", mounted=False, environ={"P2PFS_LIMIT_UP": "4M"}).start()
+    reader = make_node("B", environ={"P2PFS_CACHE_SIZE": "64M"}).start(publisher)
+    album = publisher.share / "album"
+    (album / "small").mkdir(parents=True)
+    samples.random_file(album / "large", 12 * MIB, seed=1)
+    for number in range(20):
+        samples.random_file(album / "small" / f"{number:02}", 300_000 + number, seed=number)
+    folder = publisher.run("cid", str(album)).stdout.split()[0]
+
+    def is_served() -> bool:
+        return publisher.status()["shares"] and reader.run("info", folder).returncode == 0
+
+    wait_until(is_served, 30, "the directory served")
+    pinning = reader.begin("pin", folder)
+    wait_until(lambda: 2 * MIB < here(reader, folder) < 12 * MIB, 20, "some of it here")
+    reader.kill()
+    pinning.wait(20)
+    publisher.wait_contacts(1)
+    reader.start(publisher)
+    wait_until(
+        lambda: here(reader, folder) >= 12 * MIB + 20 * 300_000,
+        60,
+        "the rest of it here, by itself",
+    )
+
+    publisher.kill()
+    assert json.loads(reader.run("gc", "--json").stdout)["freed"] < MIB
+    reader.stop()
+    reader.start()
+    found = reader.mount / "by-hash" / folder
+    assert max(path.name for path in (found / "small").iterdir()) == "19"
+    assert reader.run("verify", f"{folder}/small").stdout.count("right") == 20
+    assert reader.run("verify", str(found)).stdout.count("right") == 21
+    for path in (found / "large", *(found / "small").iterdir()):
+        assert path.read_bytes() == (album / path.relative_to(found)).read_bytes()
+    assert json.loads(reader.run("unpin", "--json", folder).stdout) == {"contents": [folder]}
+    assert reader.run("gc").returncode == 0
+    assert reader.status()["cache"]["used"] == 0
+    assert allocated_bytes(reader.home / "cache") == 0
+
+
+def here(reader: Node, pin: str) -> int:
+    """How many bytes of a pin are there."""
+    pins = json.loads(reader.run("pin", "--json").stdout)["pins"]
+    return sum(one["present"] for one in pins if one["cid"] == pin)

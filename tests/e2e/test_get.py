@@ -27,7 +27,9 @@ SONG = random.Random(4).randbytes(3 * MIB + 17)
 # Slow enough to be stopped in the middle, and fast enough to end soon.
 LIMIT = "4M"
 FILM = random.Random(5).randbytes(10 * MIB)
-ALBUM = {"one.txt": b"1", "empty": b"", "two/three.txt": b"3" * 300_000}
+ALBUM = {"one.txt": b"1", "empty": b"", "two/three.txt": b"3" * 300_000} | {
+    f"many/{number:02}": bytes([number]) * 20_000 for number in range(70)
+}
 
 
 @pytest.fixture(scope="module")

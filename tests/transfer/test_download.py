@@ -616,3 +616,43 @@ async def test_where_nothing_was_found_peers_are_asked_while_more_is_looked_for(
         with trio.fail_after(0.05):
             await download.wait(80 * MIB, 80 * MIB + CHUNK)
     assert len(copies.seeks) == 2
+
+
+async def test_a_patient_one_comes_after_readers_and_what_they_want_next(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(64 * MIB)
+    client = FakeClient(dag, a=FakePeer(rate=10 * MIB))
+    async with downloading(client, dag) as (download, held), trio.open_nursery() as nursery:
+        nursery.start_soon(download.wait_patiently, 32 * MIB, 64 * MIB, 64 * MIB)
+        await trio.sleep(0.5)
+        before = held.present.total()
+        assert before
+        download.prefetch("reader", [(MIB, 4 * MIB)])
+        started = trio.current_time()
+        await download.wait(0, MIB)
+        assert trio.current_time() - started < 0.5
+        await download.wait(MIB, 4 * MIB)
+        assert held.present.total() - before < 8 * MIB
+    assert held.content[32 * MIB :] == content[32 * MIB :]
+
+
+async def test_a_patient_one_hears_that_nobody_has_it(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(MIB)
+    client, overlay = FakeClient(dag), FakeOverlay()
+    async with downloading(client, dag, overlay=overlay) as (download, _):
+        with pytest.raises(NoProvidersError):
+            await download.wait_patiently(0, CHUNK, MIB)
+    assert overlay.lookups == 1
+
+
+async def test_a_patient_one_gets_room_like_a_reader(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(4 * MIB)
+    client = FakeClient(dag, a=FakePeer())
+    async with downloading(client, dag, room=FakeRoom(is_tight=True)) as (download, held):
+        await download.wait_patiently(0, MIB, 4 * MIB)
+        assert held.content[:MIB] == content[:MIB]

@@ -53,6 +53,9 @@ class File:
             found.append(run)
         return found
 
+    def is_hopeless(self, now: float) -> bool:
+        return self.plan.is_hopeless(self.blocked, now)
+
     def end(self, run: Run, share: float = 1.0) -> None:
         stop = run.start + int((run.stop - run.start) * share) // LEAF * LEAF
         self.here.add(run.start, run.stop if share == 1.0 else stop)
@@ -124,11 +127,11 @@ def test_there_is_no_hope_when_every_peer_has_failed_often() -> None:
     (peer,) = file.plan.peers.values()
     now = 0.0
     for _ in range(3):
-        assert not file.plan.is_hopeless(now)
+        assert not file.is_hopeless(now)
         now = max(now, peer.retry_at)
         peer.erred(PeerUnavailableError("gone"), now)
-    assert file.plan.is_hopeless(now)
-    assert not file.plan.is_hopeless(peer.retry_at)
+    assert file.is_hopeless(now)
+    assert not file.is_hopeless(peer.retry_at)
 
 
 spans = st.tuples(st.integers(0, SIZE - 1), st.integers(1, 20 * LEAF)).map(
@@ -287,5 +290,5 @@ def test_there_is_no_hope_in_peers_that_have_only_other_parts() -> None:
     peer.told(Intervals([(10 * LEAF, 20 * LEAF)]), SIZE, 0.0)
     file.blocked.append((0, LEAF))
     assert not file.runs()
-    assert file.plan.is_hopeless(0.0)
+    assert file.is_hopeless(0.0)
     assert file.plan.to_ask(5.0) == [peer]
