@@ -78,7 +78,7 @@ class Blocks:
     async def coverage(self, root: Cid) -> Intervals:
         """Which content of a file may be had here now; raises NotFoundError if none may."""
         coverage = await self._coverage(root)
-        if not coverage:
+        if not coverage or self._dags.has_frames(root):  # framed leaves are served to nobody
             raise NotFoundError(f"{root} is not here")
         return coverage
 

@@ -88,6 +88,14 @@ class Dags:
             return None
         return Frame(block[: node.data_at], block[node.data_at + node.data_size :])
 
+    def has_frames(self, root: Cid) -> bool:
+        """Whether content of it lies in dag-pb leaves, of which only the frames are kept."""
+        row = self._catalog.row(
+            "SELECT 1 FROM nodes JOIN roots ON id = root WHERE cid = ? AND content_size LIMIT 1",
+            root_key(root),
+        )
+        return row is not None
+
     def roots_of(self, cid: Cid) -> list[Cid]:
         """The contents that a dag-pb block is known to be a part of."""
         rows = self._catalog.rows(

@@ -264,14 +264,8 @@ class Download:
     async def _fetch(self, run: Run) -> None:
         error: P2pfsError | None = None
         try:
-            fetch = partial(
-                self._client.fetch_range,
-                run.peer.provider,
-                self.cid,
-                self._object.size,
-                run.start,
-                run.stop,
-            )
+            what = self.cid, self._object.size, run.start, run.stop
+            fetch = partial(self._client.fetch_range, run.peer.provider, *what)
             is_brought = await self._intake.bring(run, fetch, partial(self._landed, run))
             if is_brought and self._holdings.missing(run.start, run.stop):
                 error = PeerUnavailableError("sent less than was asked")

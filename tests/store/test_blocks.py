@@ -277,7 +277,7 @@ async def test_a_wrong_byte_in_the_cache_is_not_served(tmp_path: Path) -> None:
             await store.blocks.read(wrong)
 
 
-async def test_framed_leaves_are_not_served(tmp_path: Path) -> None:
+async def test_framed_leaves_are_neither_told_nor_served(tmp_path: Path) -> None:
     block = file_block(CONTENT[:50], [])
     cid = cid_of(DAG_PB, block)
     async with open_store(tmp_path) as store:
@@ -287,8 +287,11 @@ async def test_framed_leaves_are_not_served(tmp_path: Path) -> None:
             await store.blocks.plan(cid)
         deep = trickle(CONTENT)
         await fetch(store, deep, CONTENT)
-        with pytest.raises(NotFoundError):
-            await store.blocks.plan(deep.root)
+        for root in (cid, deep.root):
+            with pytest.raises(NotFoundError):
+                await store.blocks.plan(root)
+            with pytest.raises(NotFoundError):
+                await store.blocks.coverage(root)
 
 
 async def test_a_fetched_directory_is_served(tmp_path: Path) -> None:
