@@ -1,17 +1,20 @@
 """Which network a node is in: its id, the puzzle a key must solve, and what a signature covers.
 
-Pure.  Keys themselves live in `identity`; what is signed lives with its format.
+Pure.  Keys themselves live in `identity`; what is signed lives with its format; what the keys of
+a private network are used for, in `authority` and `dht.kad.sealed`.
 """
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 from p2pfs.errors import MalformedError
 
@@ -19,6 +22,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 DEFAULT_NAME = "p2pfs"
+_ID_DOMAIN = b"p2pfs-network-1"
 # A speed bump against sybils, not a wall: seconds in Python, far less for a native grinder.
 DEFAULT_PUZZLE_BITS = 16
 NODE_ID_BYTES = 20
@@ -31,13 +35,33 @@ _REMEMBERED_SIGNATURES = 8_192
 _REMEMBERED_KEYS = 16_384
 
 
+# An observer can try guesses on one datagram: 16 bytes are beyond that if they are random, which
+# a word is not.  What is longer than 1 KiB is another file.
+MIN_SECRET_BYTES, MAX_SECRET_BYTES = 16, 1_024
+_KEY_BYTES = 32
+
+
+@dataclass(frozen=True, slots=True)
+class MemberKeys:
+    """What only members of a private network can compute, 32 bytes each."""
+
+    seal: bytes = field(repr=False)
+    """Of AES-256-GCM-SIV, for datagrams."""
+    authority: bytes = field(repr=False)
+    """The Ed25519 seed of the authority that certifies members for TLS."""
+
+
 @dataclass(frozen=True, slots=True)
 class Network:
-    """A name, the id that follows from it (32 bytes), and the zero bits a key's puzzle demands."""
+    """A name, the id that follows from it (32 bytes), and the zero bits a key's puzzle demands.
+
+    `members` is None in a public network.
+    """
 
     name: str
     id: bytes
     puzzle_bits: int
+    members: MemberKeys | None = None
 
     def node_id(self, public_key: bytes) -> bytes:
         """Where a key stands in the overlay: 20 bytes, for locating only."""
@@ -73,10 +97,35 @@ def public_network(name: str = DEFAULT_NAME, puzzle_bits: int | None = None) -> 
     """
     default = DEFAULT_PUZZLE_BITS if name == DEFAULT_NAME else 0
     bits = default if puzzle_bits is None else puzzle_bits
-    seed = b"p2pfs-network-1" + name.encode()
-    if bits != default:
-        seed += b"\0" + bytes([bits])
+    seed = _ID_DOMAIN + name.encode() + _told_bits(bits, default)
     return Network(name, hashlib.sha256(seed).digest(), bits)
+
+
+def private_network(name: str, secret: bytes, puzzle_bits: int | None = None) -> Network:
+    """The network of that name whose members know the secret; raises MalformedError if short.
+
+    No work is demanded of keys unless `puzzle_bits` says so: strangers are outside already.
+    """
+    if not MIN_SECRET_BYTES <= len(secret) <= MAX_SECRET_BYTES:
+        raise MalformedError(
+            f"a secret has {MIN_SECRET_BYTES} to {MAX_SECRET_BYTES} bytes, not {len(secret)}"
+        )
+    bits = puzzle_bits or 0
+    salt = name.encode()
+    keys = MemberKeys(
+        seal=_derived(secret, salt, b"p2pfs-seal-1"),
+        authority=_derived(secret, None, b"p2pfs-ca-1"),
+    )
+    return Network(name, _derived(secret, salt, _ID_DOMAIN + _told_bits(bits, 0)), bits, keys)
+
+
+def _told_bits(bits: int, default: int) -> bytes:
+    return b"" if bits == default else b"\0" + bytes([bits])
+
+
+def _derived(secret: bytes, salt: bytes | None, info: bytes) -> bytes:
+    """32 bytes by HKDF-SHA256 (RFC 5869)."""
+    return HKDF(SHA256(), _KEY_BYTES, salt, info).derive(secret)
 
 
 @lru_cache(_REMEMBERED_KEYS)

@@ -26,16 +26,12 @@ from p2pfs.control.owned import share_places, tag_endpoints
 from p2pfs.control.published import Published, publishing_endpoints
 from p2pfs.control.running import running_endpoints
 from p2pfs.dht.delegated import open_delegated
-from p2pfs.dht.kad.overlay import open_overlay
-from p2pfs.dht.lan import discover
 from p2pfs.dht.overlay import Joined
-from p2pfs.dht.sqlitestore import open_record_store
-from p2pfs.errors import UsageError
 from p2pfs.fs.assembly import build_operations
-from p2pfs.fs.mount import open_mount
+from p2pfs.fs.mount import keep_apart, open_mount
 from p2pfs.homelock import holding
-from p2pfs.identity import OwnKey, create_identity, load_identity
-from p2pfs.library.announcing import Announcing
+from p2pfs.identity import OwnKey, load_identity
+from p2pfs.joining import join
 from p2pfs.library.below import find_below
 from p2pfs.library.elsewhere import Elsewhere
 from p2pfs.library.folders import Folders
@@ -57,11 +53,9 @@ from p2pfs.library.told import Told
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
-from p2pfs.peers.gateway import build_gateway
-from p2pfs.peers.pacing import Link
-from p2pfs.peers.reach import find_named, lan_ips, listen, neighbourhood, split_peers
+from p2pfs.peers.reach import listen, neighbourhood
+from p2pfs.peers.silence import NetworkClock
 from p2pfs.peers.streams.http import serve_asgi
-from p2pfs.peers.streams.tls import server_context
 from p2pfs.settings import DEFAULT_LISTEN, Settings
 from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import open_catalog
@@ -81,14 +75,10 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from p2pfs.addresses import Neighbourhood
     from p2pfs.fs.operations import Operations
-    from p2pfs.identity import Identity
     from p2pfs.peers.reach import Listening
 
 _log = logging.getLogger(__name__)
-
-_FORCED_SERVER = {"auto": None, "yes": True, "no": False}
 
 
 def run_node(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
@@ -97,7 +87,7 @@ def run_node(settings: Settings, place: Path | None, ready: Callable[[], None]) 
     Mounts it on `place`, if that is given; calls `ready` when it is usable.
     """
     if place is not None:
-        _keep_apart(place, settings.share)
+        keep_apart(place, settings.share)
     _raise_descriptor_limit()
     with (
         holding(settings.places.data, place),
@@ -111,16 +101,6 @@ def _raise_descriptor_limit() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(OSError, ValueError):  # then it stays as it is
         resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-
-
-def _keep_apart(place: Path, share: Path) -> None:
-    """Raises UsageError for a mount in the share folder or over it, whatever links lead there."""
-    mounted = place.parent.resolve() / place.name  # a dead mount there may not answer
-    folder = share.resolve()
-    if mounted.is_relative_to(folder):
-        raise UsageError(f"{place} lies in the share folder {share}; mount elsewhere")
-    if folder.is_relative_to(mounted):
-        raise UsageError(f"the share folder {share} lies in {place}; mount elsewhere")
 
 
 async def _run(
@@ -146,7 +126,8 @@ async def _serve(
     settings: Settings, listening: Listening, place: Path | None, ready: Callable[[], None]
 ) -> None:
     """Everything between the first file opened and the last one closed; ends when unmounted."""
-    identity = load_identity(settings.places.identity, settings.overlay_network())
+    network, clock = settings.overlay_network(), NetworkClock()
+    identity = load_identity(settings.places.identity, network)
     own = OwnKey(identity.public_key) if identity else OwnKey()
     settings.share.mkdir(parents=True, exist_ok=True)
     limits = limits_of(settings.places.cache, settings.cache_size, settings.min_free)
@@ -154,7 +135,7 @@ async def _serve(
     stopped = trio.Event()
     async with (
         open_catalog(settings.places.catalog) as catalog,
-        open_client(settings.limit_down) as client,
+        open_client(settings.limit_down, network.members) as client,
         open_delegated(settings.delegated, near.counts, own) as routers,
     ):
         dags, shares = Dags(catalog), Shares(catalog, settings.share)
@@ -163,11 +144,11 @@ async def _serve(
             open_nursery() as nursery,
         ):
             overlay = Joined(*routers)
-            metas = Metas(catalog, settings.overlay_network(), settings.max_entries)
+            metas = Metas(catalog, network, settings.max_entries)
             own_files = OwnFiles(shares, own)
             own_files.load()
             told = Told(own_files)
-            providing = Providing(overlay, Provided(catalog), lambda: parts.own_addresses())
+            providing = Providing(overlay, Provided(catalog), lambda: parts.own_addresses(), clock)
             folders = Folders(shares.folder, SharedFolders(catalog), providing)
             share_rows = in_share_folder(shares)
             ingest = Ingest(share_rows, told.changed, touched=folders.changed)
@@ -193,15 +174,22 @@ async def _serve(
                 own_files,
                 ListedNames(catalog),
                 nursery,
+                clock=clock,
                 max_entries=settings.max_entries,
             )
             parts = Parts(
-                settings, listening, own, shares, followed, objects, reading, client, routers
+                settings,
+                network,
+                clock,
+                listening,
+                own,
+                shares,
+                followed,
+                objects,
+                reading,
+                client,
+                routers,
             )
-            pages = {
-                "status": lambda: status.render_status(parts.snapshot()).encode(),
-                "status.json": lambda: status.encode_json(parts.snapshot()),
-            }
             pinning = Pinning(reading, pins, objects.room)
             upkeep = Upkeep(objects, shares, metas, followed.changed)
             await publishing.start()
@@ -225,74 +213,14 @@ async def _serve(
                 **info_endpoints(Known(reading, metas, own_files, shares, followed.state, pins)),
             }
             nursery.start_soon(_control, settings, Control(endpoints))
-            operations = build_operations(reading, searches, shares, ingest, folders, own, pages)
+            operations = build_operations(
+                reading, searches, shares, ingest, folders, own, parts.pages()
+            )
             async with _mounted(place, operations, parts, stopped):
                 ready()
-                nursery.start_soon(_join, identity, parts, near, overlay, blocks, metas, told)
+                nursery.start_soon(join, identity, parts, near, overlay, blocks, metas, told)
                 await stopped.wait()
             nursery.cancel_scope.cancel()
-
-
-async def _join(
-    identity: Identity | None,
-    parts: Parts,
-    near: Neighbourhood,
-    overlay: Joined,
-    blocks: Blocks,
-    metas: Metas,
-    told: Told,
-) -> None:
-    """The half of a node that others meet: it needs the key, which at first takes seconds."""
-    settings, network = parts.settings, parts.settings.overlay_network()
-    if identity is None:
-        _log.info("making this node's key, which takes a few seconds once")
-        identity = await trio.to_thread.run_sync(
-            create_identity, settings.places.identity, network, abandon_on_cancel=True
-        )
-        parts.own.public_key = identity.public_key
-        told.own_files.load()
-    addresses, names = split_peers(settings.peers)
-    with open_record_store(settings.places.overlay) as records:
-        async with (
-            open_overlay(
-                identity=identity,
-                network=network,
-                neighbourhood=near,
-                sockets=parts.listening.udp,
-                https_port=parts.listening.port,
-                store=records,
-                fetch_page=parts.client.fetch_page,
-                post_records=parts.client.post_records,
-                most_entries=settings.max_entries,
-                peers=addresses,
-                server=_FORCED_SERVER[settings.server],
-            ) as kad,
-            open_nursery() as nursery,
-        ):
-            overlay.add(kad)
-            uplink = Link(settings.limit_up) if settings.limit_up else None
-            client = parts.client
-            gateway = build_gateway(blocks, records, kad, network, near, uplink, client.probe)
-            announcing = Announcing(
-                kad,
-                parts.shares,
-                metas,
-                identity,
-                network,
-                kad.own_addresses,
-                batch_comes_in=parts.followed.batch_comes_in,
-            )
-            parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
-            tls = server_context(identity)
-            for name in names:
-                nursery.start_soon(find_named, name, kad.add_peer)
-            if settings.lan_discovery:
-                ips, port = lan_ips(parts.listening), parts.listening.port
-                nursery.start_soon(discover, network, port, ips, near, kad.look_at)
-            nursery.start_soon(kad.tending.watch_reach, client.ask_dialback)
-            nursery.start_soon(kad.tending.repair, client.fetch_names, client.fetch_named)
-            nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
-            nursery.start_soon(announcing.run)
 
 
 @asynccontextmanager

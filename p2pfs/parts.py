@@ -14,16 +14,18 @@ from p2pfs.identity import OwnKey, peer_id
 from p2pfs.peers.reach import local_address
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.delegated import Delegated
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.library.followed import Followed
     from p2pfs.library.reading import Reading
+    from p2pfs.network import Network
     from p2pfs.peers.client import Client
     from p2pfs.peers.gateway import Gateway
     from p2pfs.peers.reach import Listening
+    from p2pfs.peers.silence import NetworkClock, Silence
     from p2pfs.settings import Settings
     from p2pfs.store.objects import Objects
     from p2pfs.store.shares import Shares
@@ -34,6 +36,8 @@ class Parts:
     """What a status is made of; the last ones come when the node has its key."""
 
     settings: Settings
+    network: Network
+    clock: NetworkClock
     listening: Listening
     own: OwnKey
     shares: Shares
@@ -45,6 +49,7 @@ class Parts:
     mounts: list[str] = field(default_factory=list)
     kad: KadOverlay | None = None
     gateway: Gateway | None = None
+    silence: Silence | None = None
 
     def snapshot(self) -> status.Status:
         """The node as it is now; never waits."""
@@ -86,6 +91,13 @@ class Parts:
             ],
         )
 
+    def pages(self) -> dict[str, Callable[[], bytes]]:
+        """The files that show it in the mount."""
+        return {
+            "status": lambda: status.render_status(self.snapshot()).encode(),
+            "status.json": lambda: status.encode_json(self.snapshot()),
+        }
+
     def own_addresses(self) -> Sequence[Endpoint]:
         """Where others can reach this node, as far as is known by now."""
         return self.kad.own_addresses() if self.kad else ()
@@ -96,11 +108,13 @@ class Parts:
         return str(next(iter(self.own_addresses()), local_address(self.listening)))
 
     def _overlay(self) -> status.OverlayStatus:
+        private = self.network.members is not None
         if self.kad is None:
-            return status.OverlayStatus("starting", 0)
+            return status.OverlayStatus("starting", 0, private)
         contacts = sum(contact.answers for contact in self.kad.contacts())
         mode = "server" if self.kad.is_server else "client"
-        return status.OverlayStatus(mode if contacts else "alone", contacts)
+        problem = self.silence.problem if self.silence else ""
+        return status.OverlayStatus(mode if contacts else "alone", contacts, private, problem)
 
     def _shares(self) -> list[status.ShareStatus]:
         rows = self.shares.all()

@@ -15,7 +15,13 @@ import platformdirs
 
 from p2pfs.addresses import Endpoint
 from p2pfs.errors import MalformedError, UsageError
-from p2pfs.network import DEFAULT_NAME, Network, public_network
+from p2pfs.network import (
+    DEFAULT_NAME,
+    MAX_SECRET_BYTES,
+    Network,
+    private_network,
+    public_network,
+)
 from p2pfs.settingtable import DEFAULT_MAX_ENTRIES, DEFAULT_MIN_FREE, SETTINGS
 from p2pfs.settingvalues import DEFAULT_PORT, size_text
 
@@ -85,6 +91,7 @@ class Settings:
     """URLs of routers."""
     lan_discovery: bool = True
     network: str = DEFAULT_NAME
+    network_secret_file: Path | None = None
     puzzle_bits: int | None = None
     lan: tuple[IPv4Network | IPv6Network, ...] = ()
     cache_size: int | None = None
@@ -102,8 +109,15 @@ class Settings:
     """Whether others may list this node and store with it."""
 
     def overlay_network(self) -> Network:
-        """The network these settings name."""
-        return public_network(self.network, self.puzzle_bits)
+        """The network these settings name; raises UsageError if its secret cannot be used."""
+        if self.network_secret_file is None:
+            return public_network(self.network, self.puzzle_bits)
+        secret = _read_secret(self.network_secret_file)
+        try:
+            return private_network(self.network, secret, self.puzzle_bits)
+        except MalformedError as error:
+            fix = "make one with `openssl rand -hex 32`"
+            raise UsageError(f"{self.network_secret_file}: {error}; {fix}") from error
 
 
 def places(environ: Mapping[str, str]) -> Places:
@@ -171,6 +185,15 @@ def choose_settings(flags: Mapping[str, Any], environ: Mapping[str, str] = os.en
                 raise UsageError(f"{name} in {source}: {error}") from error
             sources[name] = source
     return Chosen(Settings(**values), sources)
+
+
+def _read_secret(file: Path) -> bytes:
+    """Without the line's end that an editor adds."""
+    try:
+        with open(file, "rb") as source:
+            return source.read(MAX_SECRET_BYTES + 2).rstrip(b"\r\n")
+    except OSError as error:
+        raise UsageError(f"cannot read the network's secret in {file}: {error.strerror}") from error
 
 
 def _from_file(file: Path) -> Mapping[str, Any]:

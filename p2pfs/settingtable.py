@@ -66,6 +66,14 @@ SETTINGS: dict[str, Setting] = {
         DEFAULT_NAME,
         '"family"',
     ),
+    "network_secret_file": Setting(
+        settingvalues.file,
+        "FILE",
+        "The file with the secret of a private network: who has it is a member, all others are "
+        "outside. The same on all its nodes.",
+        "none",
+        '"/etc/p2pfs/family.secret"',
+    ),
     "puzzle_bits": Setting(
         settingvalues.puzzle_bits,
         "BITS",

@@ -86,6 +86,13 @@ def folder(value: object) -> Path:
     return Path(value).expanduser().absolute()
 
 
+def file(value: object) -> Path:
+    """A path, absolute, with ~ spelt out."""
+    if not isinstance(value, str | Path) or not str(value):
+        raise ValueError(f"the path of a file, not {value!r}")
+    return Path(value).expanduser().absolute()
+
+
 def network_name(value: object) -> str:
     """Printable text."""
     if not isinstance(value, str) or not value.isprintable() or not value:

@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 
 class OverlayStatus(msgspec.Struct, frozen=True):
-    """`mode` is `starting`, `alone`, `server` or `client`."""
+    """`mode` is `starting`, `alone`, `server` or `client`; `problem`: why nobody answers."""
 
     mode: str
     contacts: int
+    private: bool = False
+    problem: str = ""
 
 
 class PeerStatus(msgspec.Struct, frozen=True):
@@ -128,11 +130,13 @@ def render_status(status: Status, paint: Paint = uncoloured) -> str:
 
 def _facts(status: Status) -> list[Fact]:
     overlay = status.overlay
-    joined = f"{status.network}, {overlay.mode}, {counted(overlay.contacts, 'contact')}"
+    network = f"{status.network} (private)" if overlay.private else status.network
+    joined = f"{network}, {overlay.mode}, {counted(overlay.contacts, 'contact')}"
     return [
         Fact("node", status.peer_id or "making its key, a few seconds"),
         Fact("address", status.address),
         Fact("network", joined, style="good" if overlay.contacts else "busy"),
+        *([Fact("problem", overlay.problem, style="bad")] if overlay.problem else []),
         Fact("mounted", ", ".join(status.mounts) or None),
         Fact("share", status.share),
         Fact("cache", human_bytes(status.cache.used)),

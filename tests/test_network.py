@@ -1,11 +1,12 @@
 import hashlib
+import hmac
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfs.errors import MalformedError
-from p2pfs.network import DEFAULT_PUZZLE_BITS, Network, public_network
+from p2pfs.network import DEFAULT_PUZZLE_BITS, Network, private_network, public_network
 from tests.samples import NETWORK, key, public_key
 
 
@@ -55,3 +56,38 @@ def test_a_signature_covers_domain_network_and_body() -> None:
 def test_arbitrary_keys_and_signatures_are_refused(public: bytes, signature: bytes) -> None:
     with pytest.raises(MalformedError):
         NETWORK.verify(public, "domain", b"body", signature)
+
+
+SECRET = b"correct horse battery staple"
+
+
+def hkdf(secret: bytes, salt: bytes, info: bytes) -> bytes:
+    """RFC 5869 for one block, by the standard library."""
+    extracted = hmac.digest(salt or bytes(32), secret, "sha256")
+    return hmac.digest(extracted, info + b"\1", "sha256")
+
+
+def test_all_of_a_private_network_follows_from_its_name_and_secret() -> None:
+    network = private_network("family", SECRET)
+    assert network.id == hkdf(SECRET, b"family", b"p2pfs-network-1")
+    assert network.members is not None
+    assert network.members.seal == hkdf(SECRET, b"family", b"p2pfs-seal-1")
+    assert network.members.authority == hkdf(SECRET, b"", b"p2pfs-ca-1")
+    assert (network.name, network.puzzle_bits) == ("family", 0)
+    assert private_network("p2pfs", SECRET).puzzle_bits == 0
+    assert private_network("family", SECRET, 0) == network
+    others = private_network("family", SECRET, 8), private_network("other", SECRET)
+    assert len({network.id, *(each.id for each in others), public_network("family").id}) == 4
+
+
+def test_keys_do_not_show_in_what_is_logged() -> None:
+    network = private_network("family", SECRET)
+    assert network.members is not None
+    assert repr(network.members.seal) not in repr(network)
+    assert repr(network.members.authority) not in repr(network)
+
+
+@pytest.mark.parametrize("secret", [b"", b"x" * 15, b"x" * 1_025])
+def test_a_secret_that_can_be_guessed_or_is_another_file_is_refused(secret: bytes) -> None:
+    with pytest.raises(MalformedError, match="16 to 1024"):
+        private_network("family", secret)

@@ -42,3 +42,29 @@ def test_a_slip_is_answered_with_what_it_may_be(
     with pytest.raises(UsageError, match=says) as refused:
         load_settings({name: value}, {"P2PFS_HOME": str(tmp_path)})
     assert f"{name} in the command line" in str(refused.value)
+
+
+def test_a_private_networks_secret_is_read_without_the_line_end_of_an_editor(
+    tmp_path: Path,
+) -> None:
+    networks = set()
+    for name, text in (("a", "0123456789abcdef"), ("b", "0123456789abcdef\n"), ("c", "x" * 16)):
+        (tmp_path / name).write_text(text)
+        flags = {"network": "family", "network_secret_file": tmp_path / name}
+        networks.add(load_settings(flags, {"P2PFS_HOME": str(tmp_path)}).overlay_network())
+    assert len(networks) == 2
+
+
+@pytest.mark.parametrize("size", [0, 15, 1_025, 1 << 20])
+def test_a_file_that_is_no_secret_is_named(tmp_path: Path, size: int) -> None:
+    (tmp_path / "secret").write_bytes(b"x" * size)
+    flags = {"network_secret_file": str(tmp_path / "secret")}
+    settings = load_settings(flags, {"P2PFS_HOME": str(tmp_path)})
+    with pytest.raises(UsageError, match="openssl rand"):
+        settings.overlay_network()
+
+
+def test_a_secret_that_is_not_there_is_no_public_network(tmp_path: Path) -> None:
+    environ = {"P2PFS_HOME": str(tmp_path), "P2PFS_NETWORK_SECRET_FILE": str(tmp_path / "no")}
+    with pytest.raises(UsageError, match="cannot read"):
+        load_settings({}, environ).overlay_network()

@@ -8,19 +8,22 @@ from urllib.parse import urlsplit
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCMSIV
 
 from p2pfs.addresses import Endpoint, Neighbourhood, Scope, encode_addresses, parse_addresses, scope
+from p2pfs.authority import authority_certificate
 from p2pfs.content import car, cid, dag_cbor, directory, hamt, metainfo, tags, unixfs, walk
 from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht import recordpages, records
 from p2pfs.dht.kad import budget, server, table, tokens, wire
 from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.dht.kad.sealed import seal, unseal
 from p2pfs.dht.lan import tag_of
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import MalformedError
 from p2pfs.identity import Identity
-from p2pfs.network import public_network
+from p2pfs.network import MemberKeys, private_network, public_network
 from p2pfs.peers import (
     answers,
     asked,
@@ -108,7 +111,17 @@ def car_of(*blocks: tuple[cid.Cid, bytes]) -> bytes:
     return car.encode_header(blocks[0][0]) + b"".join(sections)
 
 
+SECRET = b"correct horse battery staple"
+PRIVATE = private_network("test", SECRET)
+MEMBERS = PRIVATE.members or MemberKeys(b"", b"")
+CIPHER = AESGCMSIV(MEMBERS.seal)
+SEAL_NONCE = bytes(range(12))
+
 MADE_HEX = {
+    "sealed-ping": seal(
+        CIPHER, wire.encode_request(MESSAGE_ID, REQUESTS["ping-first"]), SEAL_NONCE, NOW
+    ),
+    "authority": authority_certificate(MEMBERS.authority),
     "meta-info": META.encoded,
     "withdrawal": WITHDRAWAL.encoded,
     "provider-record": PROVIDER.encoded,
@@ -127,6 +140,18 @@ MADE_HEX = {
     **{name: wire.encode_request(MESSAGE_ID, each) for name, each in REQUESTS.items()},
     **{name: wire.encode_reply(MESSAGE_ID, each) for name, each in REPLIES.items()},
 }
+
+
+def made_private() -> dict[str, str]:
+    authority = Ed25519PrivateKey.from_private_bytes(MEMBERS.authority).public_key()
+    return {
+        "secret": SECRET.decode(),
+        "network id": PRIVATE.id.hex(),
+        "seal": MEMBERS.seal.hex(),
+        "authority": MEMBERS.authority.hex(),
+        "its public key": authority.public_bytes_raw().hex(),
+        "with 8 bits, id": private_network("test", SECRET, 8).id.hex(),
+    }
 
 
 def made_identity() -> dict[str, str]:
@@ -263,6 +288,7 @@ LAN_INSTANCE = "00112233445566778899aabb"
 MADE_VALUES = {
     "lan": {"instance": LAN_INSTANCE, "tag in test": tag_of(NETWORK, LAN_INSTANCE).hex()},
     "identity": made_identity(),
+    "private": made_private(),
     "tags": {f'"{text}"': tags.normal_tag(text) for text in TAGGED},
     "words": {f'"{name}"': " ".join(tags.words(name)) for name in NAMED},
     "subjects": made_subjects(),
@@ -323,6 +349,11 @@ def test_the_proof_on_the_page_proves_and_its_signature_covers_what_the_page_say
     assert (found.contact.public_key, found.seen) == (public_key(), ASKER)
     assert found.contact.https == ASKED
     key().public_key().verify(reply.proof.signature, HEX["proof-signed"])
+
+
+def test_the_sealed_datagram_on_the_page_opens() -> None:
+    assert unseal(CIPHER, HEX["sealed-ping"], NOW + 59) == HEX["ping-first"]
+    assert len(HEX["sealed-ping"]) <= wire.MAX_FIRST_BYTES
 
 
 def test_the_referrals_on_the_page_are_these() -> None:

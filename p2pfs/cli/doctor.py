@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 _LIBRARIES = ("trio", "pyfuse3", "httpx", "hypercorn", "kademlia", "cryptography", "libipld")
 _STYLES: dict[Verdict, Style] = {"ok": "good", "warn": "busy", "fail": "bad"}
 _FAILED = 1
+_OTHERS = 0o077  # permissions of the group and all others
 
 
 def doctor(*, json: bool = False) -> None:
@@ -59,6 +61,7 @@ def _findings() -> Iterator[Finding]:
     yield from judging.judge_mounts(probing.probe_mounts())
     config, settings = _config()
     yield config
+    yield _network(settings)
     yield _key(settings)
     running = _running()
     if not running.there:
@@ -97,6 +100,23 @@ def _config() -> tuple[Finding, Settings]:
     return Finding("settings", "ok", f"{where.config_file}{there}"), settings
 
 
+def _network(settings: Settings) -> Finding:
+    from p2pfs.doctor.findings import Finding
+
+    file = settings.network_secret_file
+    try:
+        network = settings.overlay_network()
+    except UsageError as error:
+        fix = "correct `network_secret_file`; all nodes of the network have the same file"
+        return Finding("network", "fail", str(error), fix)
+    if file is None:
+        return Finding("network", "ok", f"{network.name}, which all may join who know its name")
+    if file.stat().st_mode & _OTHERS:
+        says = f"other users of this machine may read its secret in {file}"
+        return Finding("network", "warn", says, f"`chmod 600 {shlex.quote(str(file))}`")
+    return Finding("network", "ok", f"{network.name}, private")
+
+
 def _key(settings: Settings) -> Finding:
     from p2pfs.doctor.findings import Finding
 
@@ -107,7 +127,10 @@ def _key(settings: Settings) -> Finding:
         return Finding("key", "fail", str(error), fix)
     if identity is None:
         return Finding("key", "ok", "none yet; made at the first start")
-    network = settings.overlay_network()
+    try:
+        network = settings.overlay_network()
+    except UsageError:  # `_network` has said so
+        return Finding("key", "ok", identity.peer_id)
     if not network.key_counts(identity.public_key):
         says = f"{identity.peer_id} does not solve the puzzle of network {network.name!r}"
         fix = "set `network` to the one it was made in, as the flag did; or use another P2PFS_HOME"
@@ -127,7 +150,16 @@ def _running() -> Running:
     wrong = sum(peer.wrong for peer in status.peers)
     overlay = status.overlay
     routers = tuple((each.url, each.last_error) for each in status.delegated)
-    return Running(True, "", status.address, overlay.mode, overlay.contacts, wrong, routers)
+    return Running(
+        True,
+        "",
+        status.address,
+        overlay.mode,
+        overlay.contacts,
+        wrong,
+        overlay.problem,
+        routers,
+    )
 
 
 def _write_fixes(findings: list[Finding]) -> None:

@@ -41,6 +41,7 @@ class NodeOptions:
     delegated: Annotated[list[str], _flag("delegated", _NETWORK)] = field(default_factory=list)
     lan_discovery: Annotated[str | None, _flag("lan_discovery", _NETWORK)] = None
     network: Annotated[str | None, _flag("network", _NETWORK)] = None
+    network_secret_file: Annotated[Path | None, _flag("network_secret_file", _NETWORK)] = None
     puzzle_bits: Annotated[str | None, _flag("puzzle_bits", _NETWORK)] = None
     lan: Annotated[list[str], _flag("lan", _NETWORK)] = field(default_factory=list)
     server: Annotated[ServerMode | None, _flag("server", _NETWORK)] = None

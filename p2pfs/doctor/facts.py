@@ -77,5 +77,7 @@ class Running:
     mode: str = ""
     contacts: int = 0
     wrong: int = 0
+    problem: str = ""
+    """Why nobody answers it, or what else is odd, as far as it knows."""
     routers: tuple[tuple[str, str], ...] = ()
     """Each delegated router, and why it failed last."""

@@ -16,6 +16,8 @@ from p2pfs.text import counted, human_bytes
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from p2pfs.doctor.findings import Verdict
+
 # 512 connections, the databases and what programs have open in the mount.
 _GOOD_DESCRIPTORS = 2_048
 _LEAST_DESCRIPTORS = 256
@@ -176,15 +178,23 @@ def judge_running(running: Running) -> Finding:
         return Finding(subject, "fail", running.error, fix)
     if running.mode == "starting":
         return Finding(subject, "ok", "the node is making its key, a few seconds once")
+    return Finding(subject, *_company(running))
+
+
+def _company(running: Running) -> tuple[Verdict, str, str]:
+    """What is to be said of whom a node knows, and to be done."""
+    if running.problem:
+        fix = "have the same `network` and secret as they, the right time, and let UDP through"
+        return "warn", running.problem, fix
     if not running.contacts:
         says = f"the node at {running.address} is alone: nobody has answered yet"
         fix = "name a node with --peer HOST:PORT, and let UDP and TCP through the firewall"
-        return Finding(subject, "warn", says, fix)
+        return "warn", says, fix
     says = f"{counted(running.contacts, 'node')} answered {running.address}"
     if running.wrong:
         wrong = f"{says}; {counted(running.wrong, 'wrong block')} came from peers"
-        return Finding(subject, "warn", wrong, "nothing wrong was kept; `p2pfs peers` names them")
-    return Finding(subject, "ok", says)
+        return "warn", wrong, "nothing wrong was kept; `p2pfs peers` names them"
+    return "ok", says, ""
 
 
 def judge_routers(running: Running) -> list[Finding]:

@@ -20,7 +20,7 @@ import pyfuse3
 import trio
 
 from p2pfs.concurrency import open_nursery
-from p2pfs.errors import FuseError
+from p2pfs.errors import FuseError, UsageError
 from p2pfs.fs.kernel import (
     Mounted,
     abort_connection,
@@ -67,6 +67,16 @@ class Mount:
     async def wait_unmounted(self) -> None:
         """Return when somebody else has unmounted it."""
         await self._over.wait()
+
+
+def keep_apart(place: Path, share: Path) -> None:
+    """Raises UsageError for a mount in the share folder or over it, whatever links lead there."""
+    mounted = place.parent.resolve() / place.name  # a dead mount there may not answer
+    folder = share.resolve()
+    if mounted.is_relative_to(folder):
+        raise UsageError(f"{place} lies in the share folder {share}; mount elsewhere")
+    if folder.is_relative_to(mounted):
+        raise UsageError(f"the share folder {share} lies in {place}; mount elsewhere")
 
 
 @asynccontextmanager

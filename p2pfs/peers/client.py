@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.content.cid import Cid
     from p2pfs.dht.kad.repairing import Region
+    from p2pfs.network import MemberKeys
     from p2pfs.peers.exchange import Answer
     from p2pfs.peers.receiving import Sink
 
@@ -73,13 +74,15 @@ _BUSY = frozenset({429, 503})
 
 
 @asynccontextmanager
-async def open_client(limit_down: int | None = None) -> AsyncIterator[Client]:
+async def open_client(
+    limit_down: int | None = None, members: MemberKeys | None = None
+) -> AsyncIterator[Client]:
     """A client, `limit_down` in bytes a second; leaving ends its connections.
 
     No proxy, cookie or redirect is ever followed.
     """
     ledger = Ledger()
-    transport = PeerTransport(Dialer(ledger, Link(limit_down) if limit_down else None))
+    transport = PeerTransport(Dialer(ledger, Link(limit_down) if limit_down else None, members))
     async with http_client(transport) as http, open_nursery() as nursery:
         nursery.start_soon(transport.close_old)
         # Two, so that a page of records does not wait for megabytes of content from the same peer.

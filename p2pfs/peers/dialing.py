@@ -15,10 +15,12 @@ import trio
 from p2pfs.concurrency import open_nursery
 from p2pfs.peers.errors import PeerUnavailableError
 from p2pfs.peers.peerstream import PIECE_BYTES, PeerStream
-from p2pfs.peers.streams.tls import client_context, connect_tls
+from p2pfs.peers.streams.credentials import client_context
+from p2pfs.peers.streams.tls import connect_tls
 
 if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
+    from p2pfs.network import MemberKeys
     from p2pfs.peers.ledger import Ledger
     from p2pfs.peers.pacing import Link
     from p2pfs.peers.streams.tls import TlsStream
@@ -45,8 +47,10 @@ def host_of(public_key: bytes) -> str:
 class Dialer(httpcore.AsyncNetworkBackend):
     """Gives httpcore streams that are encrypted, to peers that have proven their key."""
 
-    def __init__(self, ledger: Ledger, downlink: Link | None = None) -> None:
-        self._context = client_context()
+    def __init__(
+        self, ledger: Ledger, downlink: Link | None = None, members: MemberKeys | None = None
+    ) -> None:
+        self._context = client_context(members)
         self._downlink = downlink
         self._ledger = ledger
         self._scratch = memoryview(bytearray(PIECE_BYTES))

@@ -16,6 +16,12 @@ class WrongKeyError(PeerUnavailableError):
     """Whoever answers there is not the peer that was looked for; no request was sent."""
 
 
+class NotMemberError(PeerUnavailableError):
+    """Whoever answers there does not know this private network's secret, or we do not."""
+
+    advice = "compare name and secret on both: `network`, `network_secret_file`"
+
+
 class PeerSilentError(PeerUnavailableError):
     """It sends nothing, or less than the minimum speed."""
 

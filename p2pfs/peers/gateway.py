@@ -7,7 +7,6 @@ counted, in `streams.http`.
 from __future__ import annotations
 
 import logging
-import time
 from dataclasses import replace
 from functools import partial
 from http import HTTPStatus
@@ -58,12 +57,12 @@ def build_gateway(
     """The gateway of the node that has this key."""
     routing = Routing(
         blocks,
-        partial(stored_providers, records, network, time.time),
+        partial(stored_providers, records, network, kad.clock),
         lambda: Provider(kad.public_key, kad.own_addresses()),
         kad.providers,
         near.counts,
     )
-    pages = Pages(records, kad.accept, near.is_near, time.time)
+    pages = Pages(records, kad.accept, near.is_near, kad.clock)
     answering = {
         RECORDS_PATH: pages.answer,
         NAMES_PATH: pages.names,

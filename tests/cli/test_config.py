@@ -42,6 +42,7 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
         ("true", "default"),
         ("a", file),
         (None, "default"),
+        (None, "default"),
         ([], "default"),
         (str(tmp_path / "data" / "share"), "default"),
         ("3G", "the command line"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager, closing
 from functools import lru_cache
@@ -32,8 +33,9 @@ from p2pfs.peers.pacing import Link
 from p2pfs.peers.pages import MISSING_PATH, RECORDS_PATH, Pages
 from p2pfs.peers.reach import listen
 from p2pfs.peers.routing import ROUTING_PATH, Routing
+from p2pfs.peers.streams.credentials import server_context
 from p2pfs.peers.streams.http import serve_asgi
-from p2pfs.peers.streams.tls import TlsStream, server_context
+from p2pfs.peers.streams.tls import TlsStream
 from p2pfs.peers.transport import PeerTransport
 from p2pfs.store.pieces import Piece, Plan
 from tests.content.dags import Dag
@@ -177,22 +179,30 @@ def car(dag: Dag, start: int = 0, stop: int | None = None) -> bytes:
 
 
 @asynccontextmanager
-async def serving(app: Asgi, name: str = "server", *, near: bool = True) -> AsyncIterator[Provider]:
+async def serving(
+    app: Asgi,
+    name: str = "server",
+    *,
+    near: bool = True,
+    context: ssl.SSLContext | None = None,
+) -> AsyncIterator[Provider]:
     """An application behind real TLS."""
     listening = listen([Endpoint("127.0.0.1", 0)], next_free=False)
     with closing(listening):
         async with open_nursery() as nursery:
-            context = server_context(identity(name))
-            nursery.start_soon(serve_asgi, app, listening.tcp, context, lambda _: near)
+            tls = context or server_context(identity(name))
+            nursery.start_soon(serve_asgi, app, listening.tcp, tls, lambda _: near)
             yield provider(listening.port, name)
             nursery.cancel_scope.cancel()
 
 
 @asynccontextmanager
-async def scripted(script: Script, name: str = "server") -> AsyncIterator[Provider]:
+async def scripted(
+    script: Script, name: str = "server", context: ssl.SSLContext | None = None
+) -> AsyncIterator[Provider]:
     """A peer that does whatever the script says on each connection, after the handshake."""
     listening = listen([Endpoint("127.0.0.1", 0)], next_free=False)
-    context = server_context(identity(name))
+    context = context or server_context(identity(name))
 
     async def converse(raw: trio.SocketStream) -> None:
         sock = context.wrap_socket(

@@ -69,6 +69,11 @@ class Membership:
         """Whether the user, or the last run, named an address that never answered in this one."""
         return address in self._peers or address in self._saved
 
+    @property
+    def known(self) -> tuple[Endpoint, ...]:
+        """Where the user, or the last run, says that nodes are."""
+        return tuple(dict.fromkeys(self._peers + self._saved))
+
     def add_peer(self, address: Endpoint) -> None:
         """Knock at an address, as if it had been named at the start."""
         self._peers = (*self._peers, address)

@@ -20,6 +20,7 @@ from p2pfs.dht.kad.exchange import accept
 from p2pfs.dht.kad.hottags import read_shards
 from p2pfs.dht.kad.island import open_island
 from p2pfs.dht.kad.membership import Membership
+from p2pfs.dht.kad.sealed import sealed_if_private
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
 from p2pfs.dht.kad.sockets import Sockets
@@ -181,6 +182,14 @@ class KadOverlay:
 
         await self._island.run(look)
 
+    def known(self) -> tuple[Endpoint, ...]:
+        """Where the user, or the last run, says that nodes are; never waits."""
+        return self._membership.known
+
+    def clock(self) -> float:
+        """UNIX seconds, as this node counts them; never waits."""
+        return self._settings.clock()
+
     def contacts(self) -> tuple[ContactSnapshot, ...]:
         """The contacts as they are now; never waits."""
         return self._server.contacts_snapshot
@@ -238,7 +247,7 @@ async def open_overlay(  # noqa: PLR0913 by keyword, from node.py alone
         clock,
         server=server,
     )
-    own = Server(settings, Sockets(sockets))
+    own = Server(settings, sealed_if_private(Sockets(sockets), settings))
     async with open_island() as island:
         membership, living = await island.run(partial(begin, own))
         try:

@@ -61,8 +61,8 @@ from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 MAX_DATAGRAM_BYTES = 1_232
 # A private network seals datagrams: nonce 12, time 8, tag 16.  Kept free in every network, so that
 # a message that fits in one fits in the other.
-_SEAL_BYTES = 36
-MAX_MESSAGE_BYTES = MAX_DATAGRAM_BYTES - _SEAL_BYTES
+SEAL_BYTES = 36
+MAX_MESSAGE_BYTES = MAX_DATAGRAM_BYTES - SEAL_BYTES
 MESSAGE_ID_BYTES = 20
 HEADER_BYTES = 1 + MESSAGE_ID_BYTES
 TOKEN_BYTES = 16

@@ -1,7 +1,8 @@
-"""TLS 1.3 over TCP for both ends: contexts, connecting with a pinned key, and the byte stream.
+"""TLS 1.3 over TCP for both ends: connecting with a pinned key, and the byte stream.
 
-No HTTP here.  OpenSSL reads from and writes to the socket itself, for as long as there is
-something to read or room to write, so that the event loop is not entered for each 16 KiB record.
+No HTTP here; which certificates are shown and asked for is in `credentials`.  OpenSSL reads from
+and writes to the socket itself, for as long as there is something to read or room to write, so
+that the event loop is not entered for each 16 KiB record.
 """
 
 from __future__ import annotations
@@ -16,11 +17,10 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.identity import public_key_of_certificate
-from p2pfs.peers.errors import PeerUnavailableError, WrongKeyError
+from p2pfs.peers.errors import NotMemberError, PeerUnavailableError, WrongKeyError
 
 if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
-    from p2pfs.identity import Identity
 
 # TCP and TLS are two round trips; a peer that needs longer than this is as good as gone.
 _CONNECT_SECONDS = 5
@@ -33,38 +33,15 @@ _FIRST_WINDOW_BYTES = 1 << 20
 _RECEIVE_SOME_BYTES = 64 << 10
 
 
-def server_context(identity: Identity) -> ssl.SSLContext:
-    """TLS 1.3 with the node's own certificate; HTTP/2 is for clients that nobody here wrote."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.num_tickets = 0  # a pinned peer never resumes, so tickets would be sent for nothing
-    context.set_alpn_protocols(["h2", "http/1.1"])
-    # `ssl` takes files only; this one is never on a disk.
-    descriptor = os.memfd_create("p2pfs-certificate")
-    try:
-        os.write(descriptor, identity.certificate_pem() + identity.private_key_pem())
-        context.load_cert_chain(f"/proc/self/fd/{descriptor}")
-    finally:
-        os.close(descriptor)
-    return context
-
-
-def client_context() -> ssl.SSLContext:
-    """TLS 1.3; whose key it is, `connect_tls` checks, so no authority is asked."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.check_hostname = False
-    context.verify_mode = ssl.CERT_NONE
-    context.set_alpn_protocols(["http/1.1"])
-    return context
-
-
 async def connect_tls(
-    endpoint: Endpoint, public_key: bytes, context: ssl.SSLContext
+    endpoint: Endpoint, public_key: bytes | None, context: ssl.SSLContext
 ) -> tuple[TlsStream, float]:
     """A stream to the owner of the key, who has proven it, and the round trip in seconds.
 
-    Raises WrongKeyError or PeerUnavailableError; nothing but the handshake was sent then.
+    Without a key it is whomever the context lets through: a member, in a private network.
+
+    Raises WrongKeyError, NotMemberError or PeerUnavailableError; nothing but the handshake was
+    sent then.
     """
     try:
         with trio.fail_after(_CONNECT_SECONDS):
@@ -77,6 +54,8 @@ async def connect_tls(
     except OSError as error:
         raise PeerUnavailableError(f"{endpoint}: {error.strerror or error}") from error
     except trio.BrokenResourceError as error:
+        if isinstance(error.__cause__, ssl.SSLCertVerificationError):
+            raise NotMemberError(f"{endpoint} is no member of this private network") from error
         raise PeerUnavailableError(f"{endpoint} does not speak TLS 1.3") from error
 
 
@@ -227,7 +206,7 @@ def _widen_window(sock: socket.socket) -> None:
 
 
 async def _handshake(
-    sock: socket.socket, public_key: bytes, context: ssl.SSLContext, endpoint: Endpoint
+    sock: socket.socket, public_key: bytes | None, context: ssl.SSLContext, endpoint: Endpoint
 ) -> TlsStream:
     try:
         stream = TlsStream(context.wrap_socket(sock, do_handshake_on_connect=False))
@@ -236,7 +215,8 @@ async def _handshake(
         raise
     try:
         await stream.do_handshake()
-        _check_key(public_key, stream.peer_certificate(), endpoint)
+        if public_key is not None:
+            _check_key(public_key, stream.peer_certificate(), endpoint)
     except BaseException:
         stream.close()
         raise

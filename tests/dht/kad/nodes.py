@@ -36,7 +36,7 @@ from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordstore import RecordStore
 from p2pfs.errors import UnreachableError
 from p2pfs.identity import Identity
-from p2pfs.network import public_network
+from p2pfs.network import Network, public_network
 
 if TYPE_CHECKING:
     from p2pfs.dht.kad.collecting import FetchPage
@@ -107,13 +107,16 @@ async def open_node(
     own: Identity | None = None,
     fetch_page: FetchPage = no_page,
     post_records: PostRecords = no_post,
+    network: Network = NETWORK,
+    clock: Callable[[], float] = time.time,
 ) -> AsyncIterator[tuple[KadOverlay, Endpoint]]:
     """A node that knows these peers, and its UDP address."""
     sock = sock or udp_socket()
     address = Endpoint(LOOPBACK, sock.getsockname()[1])
     async with open_overlay(
         identity=own or identity(),
-        network=NETWORK,
+        network=network,
+        clock=clock,
         neighbourhood=Neighbourhood(),
         sockets=[sock],
         https_port=address.port,

@@ -11,7 +11,8 @@ from p2pfs.addresses import Endpoint
 from p2pfs.dht.overlay import Provider
 from p2pfs.identity import public_key_of_certificate
 from p2pfs.peers.errors import PeerUnavailableError, WrongKeyError
-from p2pfs.peers.streams.tls import TlsStream, client_context, connect_tls
+from p2pfs.peers.streams.credentials import client_context
+from p2pfs.peers.streams.tls import TlsStream, connect_tls
 from tests.peers.fakes import identity, scripted
 
 
