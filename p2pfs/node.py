@@ -49,6 +49,7 @@ from p2pfs.library.searching import Searches
 from p2pfs.library.seeding import Seeding
 from p2pfs.library.sources import Sources
 from p2pfs.library.standing import Place
+from p2pfs.library.sweeping import Sweep
 from p2pfs.library.told import Told
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
@@ -70,6 +71,7 @@ from p2pfs.store.publications import Publications
 from p2pfs.store.room import limits_of
 from p2pfs.store.seeding import seeded
 from p2pfs.store.shares import Shares
+from p2pfs.store.swept import SweptFiles
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -193,13 +195,18 @@ async def _serve(
             pinning = Pinning(reading, pins, objects.room)
             upkeep = Upkeep(objects, shares, metas, followed.changed)
             await publishing.start()
-            nursery.start_soon(publishing.look_again)
-            nursery.start_soon(ingest.run)
-            nursery.start_soon(upkeep.scrub)
-            nursery.start_soon(pinning.run)
-            nursery.start_soon(folders.run, ingest.scanned)
-            nursery.start_soon(providing.run)
-            nursery.start_soon(Seeding(providing, objects, shares, reading, seeds).run)
+            files, at = SweptFiles(catalog), parts.own_addresses
+            for live in (
+                publishing.look_again,
+                ingest.run,
+                upkeep.scrub,
+                pinning.run,
+                partial(folders.run, ingest.scanned),
+                Sweep(parts.sweep, files, dags, at, settings.announce_chunks).run,
+                providing.run,
+                Seeding(providing, objects, shares, reading, seeds).run,
+            ):
+                nursery.start_soon(live)
             endpoints = {
                 **running_endpoints(parts.snapshot, stopped.set),
                 **search_endpoints(searches),

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2pfs import __version__, status
+from p2pfs.errors import NoPeersError
 from p2pfs.identity import OwnKey, peer_id
 from p2pfs.peers.reach import local_address
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.delegated import Delegated
     from p2pfs.dht.kad.overlay import KadOverlay
+    from p2pfs.dht.kad.sweeping import Swept
     from p2pfs.library.followed import Followed
     from p2pfs.library.reading import Reading
     from p2pfs.network import Network
@@ -97,6 +99,12 @@ class Parts:
             "status": lambda: status.render_status(self.snapshot()).encode(),
             "status.json": lambda: status.encode_json(self.snapshot()),
         }
+
+    async def sweep(self, multihashes: Sequence[bytes], expires: int) -> Swept:
+        """As `KadOverlay.sweep`, once there is one."""
+        if self.kad is None:
+            raise NoPeersError("this node is not in a network yet")
+        return await self.kad.sweep(multihashes, expires)
 
     def own_addresses(self) -> Sequence[Endpoint]:
         """Where others can reach this node, as far as is known by now."""

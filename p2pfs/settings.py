@@ -22,7 +22,12 @@ from p2pfs.network import (
     private_network,
     public_network,
 )
-from p2pfs.settingtable import DEFAULT_MAX_ENTRIES, DEFAULT_MIN_FREE, SETTINGS
+from p2pfs.settingtable import (
+    DEFAULT_ANNOUNCE_CHUNKS,
+    DEFAULT_MAX_ENTRIES,
+    DEFAULT_MIN_FREE,
+    SETTINGS,
+)
 from p2pfs.settingvalues import DEFAULT_PORT, size_text
 
 if TYPE_CHECKING:
@@ -105,6 +110,8 @@ class Settings:
     """Bytes a second over all peers; None: no limit."""
     max_entries: int = DEFAULT_MAX_ENTRIES
     """Files in one listing at most."""
+    announce_chunks: int = DEFAULT_ANNOUNCE_CHUNKS
+    """Chunks of the files changed last that are to be found by their own ids."""
     server: ServerMode = "auto"
     """Whether others may list this node and store with it."""
 

@@ -13,6 +13,7 @@ from p2pfs.network import DEFAULT_NAME
 from p2pfs.settingvalues import DEFAULT_PORT, Parse, several, size_text
 
 DEFAULT_MIN_FREE = 1 << 30  # what a machine needs to log, update and print
+DEFAULT_ANNOUNCE_CHUNKS = 200_000  # 50 GB; renewed at 4 KB/s
 DEFAULT_MAX_ENTRIES = 10_000  # what `ls` and file managers still cope with
 
 
@@ -136,6 +137,13 @@ SETTINGS: dict[str, Setting] = {
         "How many files a listing holds at most.",
         f"{DEFAULT_MAX_ENTRIES}",
         "2000",
+    ),
+    "announce_chunks": Setting(
+        settingvalues.announce_chunks,
+        "COUNT",
+        "How many chunks, of the files changed last, are to be found by their own ids; 0 for none.",
+        f"{DEFAULT_ANNOUNCE_CHUNKS}",
+        "50000",
     ),
     "server": Setting(
         settingvalues.server_mode,

@@ -50,6 +50,7 @@ class NodeOptions:
     min_free: Annotated[str | None, _flag("min_free", _CONTENT)] = None
     seed: Annotated[Seed | None, _flag("seed", _CONTENT)] = None
     max_entries: Annotated[str | None, _flag("max_entries", _CONTENT)] = None
+    announce_chunks: Annotated[str | None, _flag("announce_chunks", _CONTENT)] = None
     limit_up: Annotated[str | None, _flag("limit_up", _SPEED)] = None
     limit_down: Annotated[str | None, _flag("limit_down", _SPEED)] = None
 

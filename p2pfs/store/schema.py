@@ -99,6 +99,16 @@ CREATE TABLE IF NOT EXISTS provided (
     until INTEGER NOT NULL,
     addresses TEXT NOT NULL
 );
+CREATE TABLE IF NOT EXISTS swept (
+    root INTEGER PRIMARY KEY REFERENCES roots ON DELETE CASCADE,
+    until INTEGER NOT NULL,
+    addresses TEXT NOT NULL
+);
+CREATE TABLE IF NOT EXISTS sweep (
+    only INTEGER PRIMARY KEY CHECK (only = 1),
+    started INTEGER NOT NULL,
+    place BLOB NOT NULL
+);
 CREATE TABLE IF NOT EXISTS publications (
     path BLOB PRIMARY KEY,
     is_folder INTEGER NOT NULL,

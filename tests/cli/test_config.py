@@ -51,6 +51,7 @@ def test_a_flag_beats_the_environment_and_that_the_file(tmp_path: Path) -> None:
         (None, "default"),
         (None, "default"),
         ("10000", "default"),
+        ("200000", "default"),
         ("auto", "default"),
     ]
 

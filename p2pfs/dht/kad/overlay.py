@@ -24,6 +24,7 @@ from p2pfs.dht.kad.sealed import sealed_if_private
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
 from p2pfs.dht.kad.sockets import Sockets
+from p2pfs.dht.kad.sweeping import REQUESTS_A_LOOKUP, Swept, find_groups, signed
 from p2pfs.dht.kad.tending import Tending
 from p2pfs.dht.kad.traffic import Traffic
 from p2pfs.dht.overlay import Provider
@@ -39,6 +40,7 @@ from p2pfs.dht.records import (
     verified_meta,
     verified_provider,
 )
+from p2pfs.errors import NoPeersError
 from p2pfs.settingtable import DEFAULT_MAX_ENTRIES
 
 T = TypeVar("T")
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.contacts import ContactSnapshot
     from p2pfs.dht.kad.exchange import Placement
     from p2pfs.dht.kad.island import Island
+    from p2pfs.dht.kad.sweeping import Group
     from p2pfs.dht.kad.traffic import PostRecords
     from p2pfs.dht.records import Subject
     from p2pfs.dht.recordstore import RecordStore
@@ -114,6 +117,29 @@ class KadOverlay:
             dataclasses.replace(each, copies=each.copies + more.get(each.subject, 0))
             for each in placements
         )
+
+    async def sweep(self, multihashes: Sequence[bytes], expires: int) -> Swept:
+        """Say that we have the first of these contents, as many as one lookup serves.
+
+        They are in the order of their keys, and have eight copies each, one record for up to
+        sixteen.  Raises NoPeersError if nobody could be asked, or takes any.
+        """
+        subjects = [provider_subject(multihash) for multihash in multihashes]
+
+        async def look() -> list[Group]:
+            await self._membership.wait_settled()
+            return await find_groups(self._server, subjects)
+
+        groups = await self._island.run(look)
+        addresses = self._server.own_addresses()
+        if not groups or not addresses:
+            raise NoPeersError("no node of the network could be asked")
+        wanted = await trio.to_thread.run_sync(signed, self._server, groups, addresses, expires)
+        copies = await self._traffic.post(wanted)
+        if not copies:
+            raise NoPeersError("no node of the network takes records over HTTPS")
+        done = sum(len(group.subjects) for group in groups)
+        return Swept(done, len(copies), REQUESTS_A_LOOKUP + len(wanted))
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         """See `Overlay`; of a peer's addresses those are left out that its teller may not name."""

@@ -19,7 +19,7 @@ from p2pfs.errors import NoPeersError, P2pfsError
 T = TypeVar("T")
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from typing import TypeAlias
 
     from p2pfs.addresses import Endpoint
@@ -63,21 +63,23 @@ class Traffic:
             return await place_all(self._server, subjects, make)
 
         placements = await self._island.run(place)
-        posted = await self._post(placements)
+        wanted: dict[Contact, list[tuple[Subject, bytes]]] = {}
+        for placement in placements:  # nodes that take no more datagrams
+            for contact in placement.to_post:
+                wanted.setdefault(contact, []).append((placement.subject, placement.value))
+        posted = await self.post(wanted)
         return [
             dataclasses.replace(each, copies=each.copies + posted.get(each.subject, 0))
             for each in placements
         ]
 
-    async def _post(self, placements: Sequence[Placement]) -> dict[Subject, int]:
-        """To nodes that take no more datagrams all goes in one POST each; the copies it made."""
-        wanted: dict[Contact, list[tuple[Subject, bytes]]] = {}
-        for placement in placements:
-            for contact in placement.to_post:
-                wanted.setdefault(contact, []).append((placement.subject, placement.value))
+    async def post(
+        self, wanted: Mapping[Contact, Sequence[tuple[Subject, bytes]]]
+    ) -> dict[Subject, int]:
+        """Each node's records in bulk; the copies that were made."""
         copies: dict[Subject, int] = {}
 
-        async def post(contact: Contact, records: list[tuple[Subject, bytes]]) -> None:
+        async def post(contact: Contact, records: Sequence[tuple[Subject, bytes]]) -> None:
             try:
                 for batch in encode_batches(records):
                     kept = await self._post_records(contact.public_key, contact.https, batch)

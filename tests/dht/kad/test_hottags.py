@@ -60,7 +60,10 @@ async def open_net(size: int) -> AsyncIterator[Net]:
             )
             addresses.append(address)
             net.overlays.append(overlay)
-        await wait_until(lambda: all(len(each.contacts()) == size - 1 for each in net.overlays))
+            others = len(net.overlays) - 1
+            await wait_until(
+                lambda others=others: all(len(each.contacts()) == others for each in net.overlays)
+            )
         yield net
 
 

@@ -1,0 +1,131 @@
+"""Many contents announced at once: one lookup for a region of keys, one record for neighbours.
+
+Which contents, and when, is for `library.sweeping`; the records go out in bulk by `traffic`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.records import (
+    CHUNK_COPIES,
+    MAX_MULTIHASHES,
+    MAX_PROVIDER_ADDRESSES,
+    create_provider_record,
+    provider_subject,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.kad.server import Server
+    from p2pfs.dht.records import Subject
+
+# Contents that share a record go where the first of them belongs, as long as a reader of each one,
+# who asks the 20 closest, is sure to ask there too: six may come before a neighbour moves out.
+_CLOSE_ENOUGH = 14
+
+
+# What one takes, by and large: see `bench.bench_renewal`.
+REQUESTS_A_LOOKUP = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Contents adjacent in the order of their keys, and who gets their one record."""
+
+    subjects: tuple[Subject, ...]
+    holders: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """How many contents were done, how many of them others hold, and what it took."""
+
+    contents: int
+    held: int
+    requests: int
+
+
+def groups_in(
+    centre: bytes, closest: Sequence[Contact], k: int, subjects: Sequence[Subject]
+) -> list[Group]:
+    """The first of `subjects`, which are in the order of their keys, cut into groups.
+
+    `closest` are the k closest nodes to `centre`, closest first.  Ends at the first subject of
+    which they may not hold the closest; fewer than k are all nodes that there are.
+    """
+    groups: list[Group] = []
+    nodes = {int.from_bytes(each.node_id, "big"): each for each in closest}
+    middle = int.from_bytes(centre, "big")
+    reach = max((node ^ middle for node in nodes), default=0) if len(nodes) >= k else None
+    begun: list[Subject] = []
+    holders: list[int] = []
+    for subject in subjects:
+        key = int.from_bytes(subject.key, "big")
+        nearest = sorted(nodes, key=key.__xor__)
+        # As in `regions`: the triangle inequality of XOR.
+        last = nearest[:CHUNK_COPIES][-1:]
+        if reach is not None and last and (last[0] ^ key) + (middle ^ key) > reach:
+            break
+        fits = len(begun) < MAX_MULTIHASHES and set(holders) <= set(nearest[:_CLOSE_ENOUGH])
+        if not begun or not fits:
+            _end(groups, begun, holders, nodes)
+            begun, holders = [], nearest[:CHUNK_COPIES]
+        begun.append(subject)
+    _end(groups, begun, holders, nodes)
+    return groups
+
+
+def _end(
+    groups: list[Group], begun: list[Subject], holders: list[int], nodes: dict[int, Contact]
+) -> None:
+    if begun:
+        groups.append(Group(tuple(begun), tuple(nodes[each] for each in holders)))
+
+
+async def find_groups(server: Server, subjects: Sequence[Subject]) -> list[Group]:
+    """As many of the first subjects, in the order of their keys, as one lookup serves.
+
+    At least the first, if any node answers.
+    """
+    first = subjects[0].key
+    closest = (await server.lookup(first)).closest()
+    found = groups_in(first, closest, server.settings.k, subjects)
+    if found or not closest:
+        return found
+    # The lookup was cut short, or nodes stand so that not even one key is certain.
+    return [Group((subjects[0],), tuple(closest[:CHUNK_COPIES]))]
+
+
+def signed(
+    server: Server, groups: Sequence[Group], addresses: Sequence[Endpoint], expires: int
+) -> dict[Contact, list[tuple[Subject, bytes]]]:
+    """What each holder is to be sent: a record for as many of a group as fit in one."""
+    wanted: dict[Contact, list[tuple[Subject, bytes]]] = {}
+    for group in groups:
+        entries = list(_entries(server, group, addresses, expires))
+        for holder in group.holders:
+            wanted.setdefault(holder, []).extend(entries)
+    return wanted
+
+
+def _entries(
+    server: Server, group: Group, addresses: Sequence[Endpoint], expires: int
+) -> Iterator[tuple[Subject, bytes]]:
+    settings = server.settings
+    left = [bytes(subject.parts[0]) for subject in group.subjects]  # type: ignore[arg-type]  # multihashes
+    while left:
+        record = create_provider_record(
+            left,
+            addresses[:MAX_PROVIDER_ADDRESSES],
+            expires,
+            settings.identity.private_key,
+            settings.network,
+        )
+        for multihash in record.multihashes:
+            yield provider_subject(multihash), record.encoded
+        left = left[len(record.multihashes) :]

@@ -1,0 +1,168 @@
+"""Telling the network, in the background, which chunks this node has: the sweep over their keys.
+
+Who has a whole file says so of its root (`announcing`, `providing`); a chunk's id is of use when
+nobody does who could be reached, or when the same chunk is in another file.  What one step over
+the keys does is for the overlay.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from bisect import bisect_right
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
+
+import trio
+
+from p2pfs.content.balanced import DEFAULT_PROFILE
+from p2pfs.content.cid import RAW
+from p2pfs.content.metainfo import LIFETIME_SECONDS
+from p2pfs.content.walk import Leaf, leaves
+from p2pfs.dht.records import provider_subject
+from p2pfs.errors import MalformedError, NoPeersError, P2pfsError
+from p2pfs.store.provided import Told
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.content.cid import Cid
+    from p2pfs.dht.kad.sweeping import Swept
+    from p2pfs.store.dags import Dags
+    from p2pfs.store.swept import SharedFile, SweptFiles
+
+    # Announces the first of these multihashes until then; raises NoPeersError.
+    Announce = Callable[[Sequence[bytes], int], Awaitable[Swept]]
+
+_log = logging.getLogger(__name__)
+
+# What has come meanwhile is swept together.
+_LOOK_SECONDS = 30.0
+# Requests a second to all nodes together, of which each gets one in minutes.
+_NEW_REQUESTS_A_SECOND = 300.0
+# Nobody waits for what is only to be kept up: 200,000 chunks in two hours.
+_RENEWED_REQUESTS_A_SECOND = 30.0
+# Long before the end, and together with what would be due within the hour.
+_RENEW_AFTER_SECONDS = 9 * 3_600
+_TOGETHER_SECONDS = 3_600
+# More than one lookup serves in any but the smallest network.
+_STEP_CHUNKS = 4_096
+# Leaves looked at in one go in the loop, at a few microseconds each.
+_LEAVES_A_STEP = 512
+
+
+class Sweep:
+    """Announces the newest `most` chunks of published files; knows after a restart where it was."""
+
+    def __init__(
+        self,
+        announce: Announce,
+        files: SweptFiles,
+        dags: Dags,
+        addresses: Callable[[], Sequence[Endpoint]],
+        most: int,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._announce = announce
+        self._files = files
+        self._dags = dags
+        self._addresses = addresses
+        self._most = most
+        self._clock = clock
+
+    async def run(self) -> None:
+        """Until cancelled."""
+        while True:
+            try:
+                await self._sweep()
+            except NoPeersError as error:
+                _log.debug("the sweep waits: %s", error)
+            except P2pfsError as error:  # the disk's trouble, and may be over the next time
+                _log.warning("the sweep waits: %s", error)
+            await trio.sleep(_LOOK_SECONDS)
+
+    async def _sweep(self) -> None:
+        """All that is due, from where it was left."""
+        at, now = tuple(map(str, self._addresses())), int(self._clock())
+        if not at:
+            return
+        begun, rate = self._files.begun(), _NEW_REQUESTS_A_SECOND
+        if begun is None or now >= begun.started + _RENEW_AFTER_SECONDS:
+            newest = await self._files.newest(DEFAULT_PROFILE.chunk_bytes, self._most)
+            due = due_files(newest, self._most, at, now)
+            if not due:
+                return
+            if all(file.told is not None for file in due):
+                rate = _RENEWED_REQUESTS_A_SECOND
+            await self._files.begin([file.cid for file in due], now)
+            begun = self._files.begun()
+        if begun is None:
+            return
+        chunks = await self._chunks(begun.files)
+        done = bisect_right(chunks, begun.place, key=lambda chunk: chunk.key)
+        while done < len(chunks):
+            done += await self._step(chunks[done : done + _STEP_CHUNKS], rate)
+            await self._files.reach(chunks[done - 1].key)
+        await self._files.end(Told(begun.started + LIFETIME_SECONDS, at))
+
+    async def _step(self, chunks: Sequence[Chunk], rate: float) -> int:
+        started = trio.current_time()
+        expires = int(self._clock()) + LIFETIME_SECONDS
+        swept = await self._announce([chunk.multihash for chunk in chunks], expires)
+        await trio.sleep(max(0.0, started + swept.requests / rate - trio.current_time()))
+        return swept.contents
+
+    async def _chunks(self, files: Sequence[tuple[Cid, int]]) -> list[Chunk]:
+        """In the order of their keys."""
+        found: set[bytes] = set()
+        for cid, size in files:
+            try:
+                await self._add_chunks(cid, size, found)
+            except MalformedError as error:
+                _log.warning("the chunks of %s are not told: %s", cid, error)
+        return await trio.to_thread.run_sync(partial(in_key_order, found))
+
+    async def _add_chunks(self, root: Cid, size: int, found: set[bytes]) -> None:
+        for count, leaf in enumerate(leaves(root, size, 0, size, self._dags.node), 1):
+            if isinstance(leaf, Leaf) and leaf.cid.codec == RAW and not leaf.cid.is_identity:
+                found.add(leaf.cid.multihash)
+            if count % _LEAVES_A_STEP == 0:
+                await trio.lowlevel.checkpoint()
+
+
+class Chunk(NamedTuple):
+    """Where a chunk's providers are found, and its hash."""
+
+    key: bytes
+    multihash: bytes
+
+
+def in_key_order(multihashes: set[bytes]) -> list[Chunk]:
+    """As the sweep goes over them: ten microseconds each."""
+    return sorted(Chunk(provider_subject(each).key, each) for each in multihashes)
+
+
+def due_files(
+    newest: Sequence[SharedFile], most: int, addresses: tuple[str, ...], now: int
+) -> list[SharedFile]:
+    """Of the newest files with up to `most` chunks in all, those to be told of now; pure.
+
+    New ones at once.  Of the others none until one must be; then those too that soon will.
+    """
+    counted, kept = 0, []
+    for file in newest:
+        counted += -(-file.size // DEFAULT_PROFILE.chunk_bytes)
+        if counted > most:
+            break
+        kept.append(file)
+
+    def is_due(file: SharedFile, at: int) -> bool:
+        told = file.told
+        if told is None or told.addresses != addresses or told.until > now + LIFETIME_SECONDS:
+            return True
+        return at >= told.until - LIFETIME_SECONDS + _RENEW_AFTER_SECONDS
+
+    if not any(is_due(file, now) for file in kept):
+        return []
+    return [file for file in kept if is_due(file, now + _TOGETHER_SECONDS)]
