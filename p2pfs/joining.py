@@ -24,7 +24,10 @@ from p2pfs.peers.streams.credentials import server_context
 from p2pfs.peers.streams.http import serve_asgi
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from p2pfs.addresses import Neighbourhood
+    from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.dht.overlay import Joined
     from p2pfs.identity import Identity
     from p2pfs.library.metas import Metas
@@ -33,6 +36,9 @@ if TYPE_CHECKING:
     from p2pfs.store.blocks import Blocks
 
 _log = logging.getLogger(__name__)
+
+# Whoever is there has answered by then, also from afar and after a lost datagram.
+_ALONE_SECONDS = 5
 
 _FORCED_SERVER = {"auto": None, "yes": True, "no": False}
 
@@ -102,3 +108,10 @@ async def join(
             nursery.start_soon(kad.tending.repair, client.fetch_names, client.fetch_named)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
             nursery.start_soon(announcing.run)
+            nursery.start_soon(_warn_if_alone, settings.peers, kad)
+
+
+async def _warn_if_alone(peers: Sequence[str], kad: KadOverlay) -> None:
+    await trio.sleep(_ALONE_SECONDS)
+    if peers and not any(contact.answers for contact in kad.contacts()):
+        _log.warning("no peer answered yet at %s; still trying", ", ".join(peers))

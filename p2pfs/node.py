@@ -54,7 +54,7 @@ from p2pfs.library.told import Told
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
-from p2pfs.peers.reach import listen, neighbourhood
+from p2pfs.peers.reach import listen, local_address, neighbourhood
 from p2pfs.peers.silence import NetworkClock
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.settings import DEFAULT_LISTEN, Settings
@@ -83,10 +83,10 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def run_node(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
+def run_node(settings: Settings, place: Path | None, ready: Callable[[str], None]) -> int:
     """Run a node until it is told to end; the signal that ended it, or 0.
 
-    Mounts it on `place`, if that is given; calls `ready` when it is usable.
+    Mounts it on `place`, if that is given; calls `ready` with its address when it is usable.
     """
     if place is not None:
         keep_apart(place, settings.share)
@@ -106,7 +106,7 @@ def _raise_descriptor_limit() -> None:
 
 
 async def _run(
-    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[], None]
+    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[str], None]
 ) -> int:
     ended_by = 0
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -125,7 +125,7 @@ async def _run(
 
 
 async def _serve(
-    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[], None]
+    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[str], None]
 ) -> None:
     """Everything between the first file opened and the last one closed; ends when unmounted."""
     network, clock = settings.overlay_network(), NetworkClock()
@@ -224,7 +224,7 @@ async def _serve(
                 reading, searches, shares, ingest, folders, own, parts.pages()
             )
             async with _mounted(place, operations, parts, stopped):
-                ready()
+                ready(str(local_address(listening)))
                 nursery.start_soon(join, identity, parts, near, overlay, blocks, metas, told)
                 await stopped.wait()
             nursery.cancel_scope.cancel()

@@ -109,6 +109,10 @@ class Fact:
     style: Style = "plain"
 
 
+def _value(fact: Fact) -> object:
+    return fact.shown or fact.told
+
+
 def aligned(columns: Sequence[Column[T]], items: Sequence[T], paint: Paint) -> str:
     """A line of headings and a line an item; nothing at all of no items."""
     if not items:
@@ -127,7 +131,7 @@ def aligned_facts(facts: Sequence[Fact], paint: Paint) -> str:
     """A line a fact."""
     columns: list[Column[Fact]] = [
         Column("", lambda fact: fact.name, style=lambda _: "dim"),
-        Column("", lambda fact: fact.shown or fact.told, style=lambda fact: fact.style),
+        Column("", _value, style=lambda fact: "plain" if _value(fact) is None else fact.style),
     ]
     return aligned(columns, facts, paint).partition("\n")[2]
 

@@ -76,3 +76,10 @@ def test_facts_are_shown_to_people_and_told_to_programs() -> None:
     facts = [Fact("size", 2048, human_bytes(2048)), Fact("name", HOSTILE), Fact("mime", None)]
     assert aligned_facts(facts, uncoloured) == "size  2.0 KiB\nname  a??[2J?????b\nmime  -\n"
     assert tabbed_facts(facts) == "size\t2048\nname\ta??[2J?????b\nmime\t\n"
+
+
+def test_a_fact_without_a_value_is_not_painted() -> None:
+    facts = [Fact("last_error", None, style="bad"), Fact("state", "failed", style="bad")]
+    nothing, failed = aligned_facts(facts, coloured).splitlines()
+    assert nothing.endswith("  -")
+    assert failed.endswith(coloured("failed", "bad"))

@@ -6,7 +6,9 @@ httpx, pyfuse3 and kademlia before it runs: `--help` is quick.
 
 from __future__ import annotations
 
+import difflib
 import os
+import re
 import signal
 import sys
 
@@ -15,6 +17,12 @@ from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 from p2pfs import __version__
 from p2pfs.errors import P2pfsError, UsageError
 from p2pfs.text import printable
+
+# What cyclopts suggests for `--port` is `--peer`; three letters of four are a slip, two are not.
+_NEAR = 0.7
+_FAR_FETCHED = re.compile(
+    r'(?P<says>.*?(?P<wrong>--[\w-]+)\W.*) Did you mean "?(?P<meant>--[\w-]+)"?\?'
+)
 
 _MOUNTING = Group.create_ordered("The network as a folder")
 _FINDING = Group.create_ordered("Finding and reading")
@@ -195,9 +203,16 @@ def _fail(error: P2pfsError) -> None:
     sys.exit(error.exit_code)
 
 
+def _kept_if_near(suggestion: re.Match[str]) -> str:
+    wrong, meant = (suggestion[name].lstrip("-") for name in ("wrong", "meant"))
+    near = difflib.SequenceMatcher(None, wrong, meant).ratio() >= _NEAR
+    return suggestion[0] if near else suggestion["says"]
+
+
 def _said(error: CycloptsError) -> str:
     """What is wrong with a command line, and which help to ask."""
     said = str(error).partition(" Available commands: ")[0]  # `--help` lists them better
+    said = _FAR_FETCHED.sub(_kept_if_near, said)
     if isinstance(error, UnusedCliTokensError):
         said = f"Nothing is known of {' '.join(error.unused_tokens or ())!r} here."
     command = " ".join(("p2pfs", *(error.command_chain or ())))

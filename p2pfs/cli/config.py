@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 
 import msgspec
 
+from p2pfs.cli.control import running_status
 from p2pfs.cli.printing import write_json, write_table
-from p2pfs.errors import NotFoundError
+from p2pfs.errors import NotFoundError, P2pfsError
 from p2pfs.settings import Chosen, choose_settings
 from p2pfs.settingtable import SETTINGS
 from p2pfs.text import Column, printable
@@ -60,6 +62,9 @@ def config(name: str | None = None, /, *, json: bool = False) -> None:
     if sys.stdout.isatty():
         print(f"\nSet them in {printable(answer.file)}, as P2PFS_NAME in the environment,")
         print("or as flags of `p2pfs mount` and `p2pfs node`.")
+        with suppress(P2pfsError):
+            running_status()
+            print("A node runs here: what it was started with may differ from this.")
 
 
 def shown_config(chosen: Chosen) -> ShownConfig:

@@ -14,6 +14,7 @@ from p2pfs.library.names import safe_name
 
 _CID_ATTRIBUTE = "user.p2pfs.cid"
 _BY_HASH = "by-hash"
+_LISTINGS = ("by-tag", "search")
 _SCHEME = "ipfs://"
 _GATEWAY_PATH = "/ipfs/"
 
@@ -41,6 +42,8 @@ def content_named(word: str) -> str:
             return "/".join(parts[at + 1 :])
     if not os.path.lexists(word):
         raise NotFoundError(f"{word} is neither a content id nor a file")
+    if any(part in _LISTINGS for part in parts) and os.path.isdir(word):
+        raise UsageError(f"{word} is a listing, no folder with a content id: name a file in it")
     raise UsageError(f"{word} has no content id; name a file of the mount")
 
 

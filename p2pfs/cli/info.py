@@ -45,6 +45,7 @@ def _facts(known: ContentInfo) -> list[Fact]:
         Fact("cid", known.cid),
         Fact("kind", known.kind),
         Fact("size", known.size, f"{human_bytes(known.size)} ({known.size} bytes)"),
+        *([] if known.entries is None else [Fact("entries", known.entries)]),
         Fact("names", ",".join(known.names) or None),
         Fact("tags", ",".join(known.tags) or None),
         Fact("mime", known.mime or None),

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
+import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from pathlib import Path
@@ -11,12 +14,20 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Group, Parameter
 
 from p2pfs.cli import daemon
+from p2pfs.cli.control import running_status
+from p2pfs.errors import P2pfsError
 from p2pfs.settings import Settings, load_settings
 from p2pfs.settingtable import SETTINGS
 from p2pfs.settingvalues import Seed, ServerMode
+from p2pfs.text import printable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+
+# A round trip or two to the other side of the world; who is near answers in a tenth of a second.
+_PEER_SECONDS = 2
+_POLL_SECONDS = 0.05
 
 
 def _flag(setting: str, group: Group, *names: str) -> Parameter:
@@ -82,10 +93,12 @@ def mount(
     is_first = not settings.places.identity.exists()
     if foreground:
         daemon.log_to_stderr()
-        daemon.exit_as_ended(_run(settings, place, lambda: None))
+        said = f"p2pfs is mounted on {place}"
+        daemon.exit_as_ended(_run(settings, place, partial(_say_ready, said)))
     else:
-        daemon.run_in_background(partial(_run, settings, place), settings.places.log)
+        daemon.run_in_background(partial(_run_quietly, settings, place), settings.places.log)
         print(f"p2pfs is mounted on {place}; `p2pfs umount {directory}` ends it")
+        _warn_if_alone(settings)
         if is_first and not settings.peers:
             print("It knows no other node yet: name one with --peer HOST:PORT next time,")
             print("or give others the address that `p2pfs status` shows.")
@@ -100,10 +113,35 @@ def node(options: NodeOptions = NodeOptions()) -> None:
         Of the node.
     """
     daemon.log_to_stderr()
-    daemon.exit_as_ended(_run(options.settings(), None, lambda: None))
+    said = "p2pfs runs without a mount"
+    daemon.exit_as_ended(_run(options.settings(), None, partial(_say_ready, said)))
 
 
-def _run(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
+def _say_ready(said: str, address: str) -> None:
+    print(f"{said}, at {address}; Ctrl-C ends it", flush=True)
+
+
+def _warn_if_alone(settings: Settings) -> None:
+    """Say that none of the peers that were named answers; one that does is waited for shortly."""
+    if not settings.peers:
+        return
+    until = time.monotonic() + _PEER_SECONDS
+    with suppress(P2pfsError):  # the mount is there all the same
+        while (overlay := running_status().overlay).contacts == 0:
+            if time.monotonic() > until:
+                if overlay.mode != "starting":  # else it has not asked anybody yet
+                    named = ", ".join(settings.peers)
+                    said = f"no peer answered yet at {named}: does a node run there? Still trying"
+                    print(f"p2pfs: {printable(said)}", file=sys.stderr)
+                return
+            time.sleep(_POLL_SECONDS)
+
+
+def _run_quietly(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
+    return _run(settings, place, lambda _: ready())
+
+
+def _run(settings: Settings, place: Path | None, ready: Callable[[str], None]) -> int:
     from p2pfs.node import run_node  # late: it imports everything, `--help` needs nothing
 
     return run_node(settings, place, ready)

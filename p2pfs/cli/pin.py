@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -13,7 +14,7 @@ from p2pfs.cli.progress import open_progress
 from p2pfs.control.calls import Nothing
 from p2pfs.control.kept import Named, PinList, PinnedContent, PinProgress, Unpinned
 from p2pfs.errors import UsageError
-from p2pfs.text import Column, human_bytes
+from p2pfs.text import Column, counted, human_bytes
 
 _COLUMNS: list[Column[PinnedContent]] = [
     Column("CONTENT ID", lambda pin: pin.cid, style=lambda _: "dim"),
@@ -47,6 +48,10 @@ def pin(
         done = _fetch(named)
         if json:
             write_json(done)
+        elif sys.stdout.isatty():
+            print(
+                f"{done.cid} is pinned, {human_bytes(done.size)} in {counted(done.files, 'file')}"
+            )
         else:
             print(f"{done.cid}\t{done.size}")
 

@@ -19,7 +19,7 @@ _SEARCH_SECONDS = 15
 _COLUMNS: list[Column[FoundFile]] = [
     Column("CONTENT ID", lambda file: file.cid, style=lambda _: "dim"),
     Column("SIZE", lambda file: file.size, lambda file: human_bytes(file.size), "right"),
-    Column("NODES", lambda file: len(file.publishers), align="right"),
+    Column("NODES", lambda file: len(file.providers), align="right"),
     Column("NAME", lambda file: file.name),
 ]
 

@@ -68,8 +68,10 @@ class ContentInfo(msgspec.Struct, frozen=True):
 
     `kind` is `file`, `directory` or `symlink`.  What only publishers can say (`names`, `tags`,
     `mime`, `crc32` in 8 hexadecimal digits, `published` in UNIX seconds) is empty or null where no
-    publisher is known.  `publishers` and `providers` are peer ids, `cached` is percent, null for
-    what is no file.  A pipe gets a line a fact: its name, a tab, its value; lists with commas.
+    publisher is known.  `publishers` and `providers` are peer ids.  Of a directory `entries` is how
+    many it holds, `size` and `cached` (percent) are of all files below it, 0 and null where not all
+    could be listed; of what is no directory `entries` is null.  A pipe gets a line a fact: its
+    name, a tab, its value; lists with commas.
     """
 
     cid: str
@@ -86,6 +88,7 @@ class ContentInfo(msgspec.Struct, frozen=True):
     pinned: bool
     own: list[OwnFile]
     last_error: str
+    entries: int | None = None
 
 
 class ToPublish(msgspec.Struct, frozen=True):

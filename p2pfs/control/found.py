@@ -88,5 +88,5 @@ def _file(name: str, file: ListedFile) -> FoundFile:
         tags=list(file.tags),
         published=file.published,
         publishers=[peer_id(key) for key in file.publishers if key],
-        providers=[peer_id(provider.public_key) for provider in file.providers],
+        providers=[peer_id(one.public_key) for one in file.providers if one.public_key],
     )

@@ -18,6 +18,7 @@ from p2pfs.control.asked import Asked, ContentInfo, OwnFile
 from p2pfs.control.calls import Answering
 from p2pfs.errors import MalformedError, P2pfsError, UsageError
 from p2pfs.identity import peer_id
+from p2pfs.library.below import all_below
 from p2pfs.library.listings import build_listing
 from p2pfs.library.names import safe_name
 from p2pfs.library.resolving import Kind, Resolved
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 # A person waits; what is known by then is told.
 _LOOK_SECONDS = 6
+# Beyond that, for all that is in a directory.
+_LIST_SECONDS = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +62,7 @@ class Known:
             raise UsageError(f"{asked.cid!r} is no content id") from error
         providers: dict[bytes, Provider] = {}
         found = await self._looked_up(root, asked, providers)
+        below = await self._below(found)
         listed = self._described(found.cid)
         last_error = self.reading.last_error(found.cid)
         names = {safe_name(meta.name) for meta in self.metas.of(found.cid) if not meta.withdrawn}
@@ -67,7 +71,7 @@ class Known:
         return ContentInfo(
             cid=str(found.cid),
             kind=found.kind.value,
-            size=found.size,
+            size=sum(one.size for one in _files(below)) if below else found.size,
             names=sorted(names),
             tags=list(listed.tags) if listed else [],
             mime=listed.mime if listed else "",
@@ -75,10 +79,11 @@ class Known:
             published=listed.published if listed else None,
             publishers=_peer_ids(listed.publishers if listed else ()),
             providers=_peer_ids(keys),
-            cached=self._percent(found),
+            cached=self._percent(_files(below) if below else [found]),
             pinned=self.pins.is_pinned(found.cid),
             own=self._own(found.cid),
             last_error=last_error,
+            entries=await self._entries(found),
         )
 
     async def _looked_up(
@@ -109,11 +114,25 @@ class Known:
         listing = build_listing("", [own] if own else [], self.metas.of(cid), {}, now)
         return next(iter(listing.entries.values()), None)
 
-    def _percent(self, found: Resolved) -> int | None:
-        if found.kind is not Kind.FILE:
+    async def _below(self, found: Resolved) -> list[Resolved]:
+        """All of a directory; nothing of what is none, or cannot be listed in time."""
+        if found.kind is Kind.DIRECTORY:
+            with suppress(P2pfsError), trio.move_on_after(_LIST_SECONDS):
+                return await all_below(self.reading, found)
+        return []
+
+    async def _entries(self, found: Resolved) -> int | None:
+        if found.kind is Kind.DIRECTORY:
+            with suppress(P2pfsError), trio.move_on_after(_LIST_SECONDS):
+                return len(await self.reading.entries(found))
+        return None
+
+    def _percent(self, files: list[Resolved]) -> int | None:
+        if any(found.kind is not Kind.FILE for found in files):
             return None
-        held = self.reading.held(found.cid, found.size)
-        return 100 * held // found.size if found.size else 100
+        size = sum(found.size for found in files)
+        held = sum(self.reading.held(found.cid, found.size) for found in files)
+        return 100 * held // size if size else 100
 
     def _own(self, cid: Cid) -> list[OwnFile]:
         return [
@@ -125,6 +144,10 @@ class Known:
 def info_endpoints(known: Known) -> dict[str, Endpoint]:
     """What can be asked of all that is known."""
     return {"info": Answering(Asked, known.info)}
+
+
+def _files(below: Iterable[Resolved]) -> list[Resolved]:
+    return [found for found in below if found.kind is Kind.FILE]
 
 
 def _providers(listed: ListedFile | None) -> tuple[Provider, ...]:

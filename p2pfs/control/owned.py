@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -21,7 +22,7 @@ from p2pfs.status import text_of
 from p2pfs.store.beneath import open_beneath
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from p2pfs.control.calls import Endpoint
@@ -54,6 +55,7 @@ def tag_endpoints(
     async def tag(asked: Tagging) -> Tagged:
         path = own_path(asked.path, places)
         if not asked.tags:
+            await trio.to_thread.run_sync(_demand_file, shares.folder, path)
             return Tagged(text_of(path), _told_tags(shares, path))
         tags = normal_tags(asked.tags)
         await trio.to_thread.run_sync(write_tags, shares.folder, path, tags)
@@ -109,12 +111,23 @@ def normal_tags(texts: Sequence[str]) -> list[str]:
 
 def write_tags(folder: Path, path: bytes, tags: Sequence[str]) -> None:
     """Make them the user's own of a file below the folder; blocking."""
+    with _open_file(folder, path) as fd:
+        os.setxattr(fd, USER_TAGS_ATTRIBUTE, ",".join(tags).encode())
+
+
+def _demand_file(folder: Path, path: bytes) -> None:
+    with _open_file(folder, path):
+        pass
+
+
+@contextmanager
+def _open_file(folder: Path, path: bytes) -> Iterator[int]:
     try:
         fd = open_beneath(folder, path)
         try:
             if not stat.S_ISREG(os.fstat(fd).st_mode):
                 raise UsageError(f"{text_of(path)} is no file; a folder's name is its files' tag")
-            os.setxattr(fd, USER_TAGS_ATTRIBUTE, ",".join(tags).encode())
+            yield fd
         finally:
             os.close(fd)
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -132,11 +132,19 @@ def _merged(told: list[MetaInfo]) -> ListedFile:
     )
 
 
+def _distinct(providers: Iterable[Provider]) -> tuple[Provider, ...]:
+    """One a node; of this node's own the first, which needs no address."""
+    found: dict[bytes, Provider] = {}
+    for provider in providers:
+        found.setdefault(provider.public_key, provider)
+    return tuple(found.values())
+
+
 def _joined(own: ListedFile, others: ListedFile) -> ListedFile:
     """Own files are known at first hand: others add only that they have it too."""
     return replace(
         own,
-        publishers=own.publishers + others.publishers,
-        providers=others.providers,
+        publishers=tuple(dict.fromkeys(own.publishers + others.publishers)),
+        providers=_distinct(own.providers + others.providers),
         published=min(own.published, others.published),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
+from p2pfs.dht.overlay import Provider
 from p2pfs.library.descriptions import described, own_tags
 from p2pfs.library.listings import ListedFile
 
@@ -81,7 +82,7 @@ class OwnFiles:
             tags=tuple(sorted(description.tags)),
             publishers=(self._own.public_key,),
             published=min(map(_published, shares)),
-            providers=(),
+            providers=(Provider(self._own.public_key, ()),),
         )
         self._index[cid] = own_tags(description)
         for tag in self._index[cid]:

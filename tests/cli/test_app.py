@@ -81,3 +81,17 @@ def test_a_failure_ends_the_process_with_its_code_and_a_line(
         main([])
     assert ended.value.code == code
     assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("flag", "meant"), [("--port", None), ("--pear", "--peer"), ("--cachesize", "--cache-size")]
+)
+def test_only_what_is_near_is_suggested(
+    flag: str, meant: str | None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        main(["mount", "/nowhere", flag, "1"])
+    said = capsys.readouterr().err
+    assert ("Did you mean" in said) == (meant is not None)
+    assert meant is None or f"{meant}?" in said
+    assert f"Unknown option: {flag}" in said

@@ -53,6 +53,7 @@ async def test_tags_are_set_and_shown_by_either_path(tmp_path: Path) -> None:
         ("share/beach.txt", ["+/+"], UsageError),
         ("share/none.txt", ["sea"], NotFoundError),
         ("share/none.txt", [], NotFoundError),
+        ("share/folder", [], UsageError),
         ("share/../elsewhere/beach.txt", ["sea"], NotFoundError),
         ("share/link.txt", ["sea"], P2pfsError),
     ],

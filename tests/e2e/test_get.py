@@ -127,6 +127,10 @@ def test_a_directory_arrives_whole_with_what_is_below_it(
     wait_until(lambda: nodes[1].run("get", offered, "-o", str(tmp_path)).returncode == 0, 20, cid)
     assert (tmp_path / "two/three.txt").read_bytes() == ALBUM["two/three.txt"]
     get(nodes[1], cid, "-o", tmp_path / "album")
+    known = json.loads(nodes[1].run("info", cid, "--json").stdout)
+    assert (known["kind"], known["entries"], known["cached"]) == ("directory", 4, 100)
+    assert known["size"] == sum(map(len, ALBUM.values()))
+    assert known["providers"] == [nodes[0].status()["peer_id"]]
     for path, content in ALBUM.items():
         assert (tmp_path / "album" / path).read_bytes() == content
 
@@ -144,6 +148,7 @@ def test_what_is_known_of_a_content_is_told(nodes: tuple[Node, Node], song: str)
     lines = publisher.run("info", song).stdout.splitlines()
     assert f"size\t{len(SONG)}" in lines
     assert "own\tsong.mp3: published" in lines
+    assert [line for line in lines if line.startswith("publishers")] == [f"publishers\t{them[0]}"]
     assert reader.run("info", NOBODY).returncode == NO_PEERS
 
 

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import Cid, raw_cid
 from p2pfs.content.metainfo import Description, MetaInfo, create_meta, withdraw_meta
+from p2pfs.dht.overlay import Provider
 from p2pfs.library.listings import build_listing, plain_names
 from p2pfs.library.names import safe_name, short_cid
 from tests.library.kit import NETWORK, identity
@@ -56,6 +59,14 @@ def test_most_publishers_decide_what_a_content_is() -> None:
     )
     assert listing.entries["a"].size == 5
     assert len(listing.entries["a"].publishers) == 3
+
+
+def test_this_node_is_named_once_among_those_that_have_its_file() -> None:
+    told = build_listing("x", (), [meta(1, "a", 1)], {}, NOW).entries["a"]
+    own = replace(told, providers=(Provider(told.publishers[0], ()),))
+    file = build_listing("x", [own], [meta(1, "a", 1), meta(1, "a", 2)], {}, NOW).entries["a"]
+    assert len(file.publishers) == len(file.providers) == 2
+    assert file.providers[0] == own.providers[0]
 
 
 def test_a_name_stays_while_its_content_may_come_back() -> None:

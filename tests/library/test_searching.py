@@ -123,7 +123,8 @@ async def test_many_publishers_of_one_content_are_one_entry(tmp_path: Path) -> N
         alice_sees = (await alice.listed("x"), alice.searches.listing("x").entries["a.txt"])
         assert alice_sees[0] == ["a.txt"]
         assert [provider.public_key for provider in alice_sees[1].providers] == [
-            identity(2).public_key
+            identity(1).public_key,
+            identity(2).public_key,
         ]
 
 
