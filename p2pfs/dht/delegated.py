@@ -77,6 +77,7 @@ class Delegated:
         self._http = http
         self._counts = counts
         self._own = own
+        self._turns = trio.CapacityLimiter(_CONNECTIONS)
         self._resumes_at = 0.0
 
     async def announce(self, cid: Cid, expires: int) -> int:  # noqa: ARG002 nobody to tell
@@ -95,13 +96,17 @@ class Delegated:
         """See `Overlay`; raises UnreachableError for a router that does not answer as one does."""
         if cid.inline is not None:  # it is in the id itself
             return
-        if trio.current_time() < self._resumes_at:
-            raise UnreachableError(self.last_error)
+        async with self._turns:
+            if trio.current_time() < self._resumes_at:
+                raise UnreachableError(self.last_error)
+            await self._ask_in_time(cid, found)
+
+    async def _ask_in_time(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         self.asked += 1
         try:
             with deadline(_ANSWER_SECONDS, "its answer"):
                 await self._ask(cid, found)
-        except (P2pfsError, httpx.HTTPError) as error:
+        except (P2pfsError, httpx.HTTPError, OSError) as error:
             self.last_error = f"{self.url}: {_reason(error)}"
             self._resumes_at = trio.current_time() + _PAUSE_SECONDS
             raise UnreachableError(self.last_error) from error

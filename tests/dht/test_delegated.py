@@ -297,6 +297,27 @@ async def test_a_router_that_is_silent_is_given_up_and_left_alone_for_a_while(
         assert overlay.asked == 2
 
 
+async def test_many_questions_wait_for_their_turn_and_that_is_no_failure(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(delegated, "_ANSWER_SECONDS", 0.5)
+    at_once, most = 0, 0
+
+    async def script(stream: TlsStream) -> None:
+        nonlocal at_once, most
+        while await stream.receive_some():
+            at_once += 1
+            most = max(most, at_once)
+            await trio.sleep(0.1)
+            at_once -= 1
+            await stream.send_all(http_answer(line(HERE), LINES))
+
+    async with router(script) as overlay, trio.open_nursery() as nursery:
+        for number in range(64):
+            nursery.start_soon(found_at, overlay, cid_of(b"%d" % number))
+    assert (overlay.asked, overlay.found, overlay.last_error, most) == (64, 64, "", 8)
+
+
 async def test_a_refused_connection_is_a_failure_of_that_router() -> None:
     async with open_delegated(["http://127.0.0.1:1"], COUNTS, OwnKey()) as (overlay,):
         assert await failing(overlay)
