@@ -84,7 +84,7 @@ class Reading:
         self._nursery = nursery
         self._sources = sources
         self._resolving = Resolving(dags, objects, client, self._sources, copies.size, nursery)
-        self._means = Means(client, Slots(), objects.room, copies, nursery, sources.own)
+        self._means = Means(client, Slots(), objects.room, copies, nursery, sources.own, sources.of)
         self._room = objects.room
         self._budget = Budget(min(AHEAD_BUDGET_BYTES, self._room.quota // _AHEAD_PART))
         self._open: dict[tuple[Cid, int], _Content] = {}

@@ -24,6 +24,7 @@ from p2pfs.transfer.intake import Intake
 from p2pfs.transfer.plan import Plan
 from p2pfs.transfer.readers import Readers
 from p2pfs.transfer.search import Search
+from p2pfs.transfer.strays import Strays
 from p2pfs.transfer.tasks import Tasks
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
     from p2pfs.transfer.search import FindProviders
     from p2pfs.transfer.slots import Slots
     from p2pfs.transfer.standing import Standing
+    from p2pfs.transfer.strays import Whereabouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Means:
     copies: Copies
     nursery: trio.Nursery
     own: OwnKey
+    whereabouts: Whereabouts
 
 
 class Download:
@@ -79,6 +82,7 @@ class Download:
             lambda: means.own.public_key,
         )
         self._candidates = Candidates(self._plan.peers, means.client, held)
+        self._strays = Strays(held, means.client, means.whereabouts)
         self._search = Search(find_providers, self.add_provider)
         self._tasks = Tasks(means.nursery, self._pump, self._fail_here)  # runs go by themselves
         self._local_error: Exception | None = None
@@ -208,9 +212,17 @@ class Download:
             blocked
             and _SEARCH not in self._tasks
             and self._plan.is_hopeless(self._readers.spans, now)
+            and not self._seek_strays(now)
         ):
             error = why_not(self.cid, self._candidates.failures(), self._search.error)
             self._readers.fail(error, self._holdings.missing)
+
+    def _seek_strays(self, now: float) -> bool:
+        """Whether chunks that readers wait for are sought wherever else they may be."""
+        missing = (gap for span in self._readers.spans for gap in self._holdings.missing(*span))
+        for leaf in self._strays.take(missing, now):
+            self._tasks.start((_STRAY, leaf.start), self._bring_stray, leaf)
+        return self._strays.are_under_way
 
     def _wait_for_slots(self, now: float) -> None:
         """If other downloads have all of a peer's slots, be called when one is free."""
@@ -282,6 +294,10 @@ class Download:
         copy = partial(self._copying.copy, leaf)
         await self._intake.bring(leaf, copy, partial(self._arrived, leaf))
 
+    async def _bring_stray(self, leaf: Leaf) -> None:
+        fetch = partial(self._strays.fetch, leaf)
+        await self._intake.bring(leaf, fetch, partial(self._arrived, leaf))
+
     def _end_run(self, run: Run, error: P2pfsError | None) -> None:
         peer, now = run.peer, trio.current_time()
         self._plan.runs.discard(run)
@@ -304,6 +320,7 @@ _AHEAD = "ahead"
 _CHECK = "check"
 _SEEK = "seek"
 _COPY = "copy"
+_STRAY = "stray"
 _SEARCH = "search"
 _HOLDINGS = "holdings"
 _ALARM = "alarm"

@@ -10,7 +10,7 @@ import random
 from collections import Counter
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from p2pfs.content.walk import Gap, Want
     from p2pfs.peers.ledger import PeerStats
     from p2pfs.peers.receiving import Sink
+    from p2pfs.transfer.search import FindProviders
 
 KIB, MIB = 1024, 1024 * 1024
 SILENCE_SECONDS = 5.0
@@ -324,6 +325,10 @@ class FakeOverlay:
     ) -> None:
         self.found, self.seconds, self.error = found, seconds, error
         self.lookups = 0
+
+    def of(self, cid: Cid) -> tuple[list[Provider], FindProviders]:
+        """As `library.sources.Sources`, which knows nobody yet."""
+        return [], partial(self.providers, cid)
 
     async def providers(self, _cid: Cid, found: Callable[[Provider], None]) -> None:
         self.lookups += 1

@@ -50,14 +50,15 @@ def means(
     slots: Slots | None = None,
     room: FakeRoom | None = None,
     copies: FakeCopies | None = None,
+    strays: FakeOverlay | None = None,
 ) -> Means:
     own = OwnKey(bytes(32))
-    copies = copies or FakeCopies()
-    return Means(client, slots or Slots(), room or FakeRoom(), copies, nursery, own)
+    copies, strays = copies or FakeCopies(), strays or FakeOverlay()
+    return Means(client, slots or Slots(), room or FakeRoom(), copies, nursery, own, strays.of)
 
 
 @asynccontextmanager
-async def downloading(
+async def downloading(  # noqa: PLR0913 by keyword, each with a default
     client: FakeClient,
     dag: Dag,
     *,
@@ -66,12 +67,13 @@ async def downloading(
     slots: Slots | None = None,
     room: FakeRoom | None = None,
     copies: FakeCopies | None = None,
+    strays: FakeOverlay | None = None,
 ) -> AsyncIterator[tuple[Download, FakeObject]]:
     held = FakeObject(dag)
     overlay = overlay or FakeOverlay()
     async with trio.open_nursery() as nursery:
         find = partial(overlay.providers, dag.root)
-        download = Download(held, find, means(client, nursery, slots, room, copies))
+        download = Download(held, find, means(client, nursery, slots, room, copies, strays))
         for provider in providers(client, *names) if names is not None else providers(client):
             download.add_provider(provider)
         try:
@@ -656,3 +658,41 @@ async def test_a_patient_one_gets_room_like_a_reader(
     async with downloading(client, dag, room=FakeRoom(is_tight=True)) as (download, held):
         await download.wait_patiently(0, MIB, 4 * MIB)
         assert held.content[:MIB] == content[:MIB]
+
+
+async def test_chunks_that_nobody_with_the_file_gives_come_from_who_has_them_otherwise(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(2 * MIB)
+    client = FakeClient(dag, gone=FakePeer(is_gone=True), other=FakePeer())
+    strays = FakeOverlay(providers(client, "other"))
+    async with downloading(client, dag, names=["gone"], strays=strays) as (download, held):
+        await keep_all_nodes(held, dag)
+        with trio.fail_after(30):
+            await download.wait(0, 2 * MIB)
+        assert held.content == content
+    assert strays.lookups <= 8
+    assert not client.peers[b"other".ljust(32, b".")].requests  # not asked for the file
+
+
+async def test_while_somebody_with_the_file_gives_no_chunk_is_looked_up(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client, strays = FakeClient(dag, a=FakePeer(), b=FakePeer(latency=0.3)), FakeOverlay()
+    async with downloading(client, dag, strays=strays) as (download, held):
+        await read_through(download, held, content)
+    assert not strays.lookups
+
+
+async def test_a_reader_hears_of_the_file_when_its_chunks_are_nowhere_else_either(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(2 * MIB)
+    client, strays = FakeClient(dag, gone=FakePeer(is_gone=True)), FakeOverlay()
+    async with downloading(client, dag, strays=strays) as (download, held):
+        await keep_all_nodes(held, dag)
+        for _ in range(2):
+            with pytest.raises(UnreachableError), trio.fail_after(30):
+                await download.wait(0, CHUNK)
+    assert strays.lookups == 1

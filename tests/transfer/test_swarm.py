@@ -137,7 +137,9 @@ async def test_readers_at_the_same_place_take_little_more_than_one_copy_from_who
             }
             client = FakeClient(dag, source=source, **others)
             own = OwnKey(name.encode().ljust(32, b"."))
-            means = Means(client, Slots(), FakeRoom(), FakeCopies(), nursery, own)  # type: ignore[arg-type]
+            means = Means(  # type: ignore[arg-type]
+                client, Slots(), FakeRoom(), FakeCopies(), nursery, own, FakeOverlay().of
+            )
             find = partial(FakeOverlay().providers, dag.root)
             download = Download(objects[name], find, means)  # type: ignore[arg-type]
             for provider in providers(client):
