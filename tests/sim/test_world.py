@@ -76,7 +76,7 @@ def test_lookups_in_a_grown_network_are_exact() -> None:
     for _ in range(50):
         key = world.random.randbytes(20)
         reader = world.random.choice(world.nodes)
-        found = world.run(reader.server.lookup(key)).closest()
+        found = world.run(reader.server.finder.lookup(key)).closest()
         right = [node for node in world.closest(key, 9) if node is not reader][:8]
         hits += len({each.public_key for each in found} & {n.identity.public_key for n in right})
     assert hits / (50 * 8) >= 0.999

@@ -5,7 +5,7 @@ Nothing here says who is at an address; that takes a proof.  Times are monotonic
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -19,6 +19,15 @@ if TYPE_CHECKING:
 FIRST_TIMEOUT_SECONDS = 0.5
 _LEAST_TIMEOUT_SECONDS = 0.25
 _MOST_TIMEOUT_SECONDS = 1.5
+# A person does not notice the first, and a busy machine may need it; at the second a lookup among
+# silent nodes still ends within two seconds.
+_LEAST_PATIENCE_SECONDS = 0.2
+_MOST_PATIENCE_SECONDS = 0.5
+# Strangers are waited for four times as long as nearly all of the last answers took: all but one in
+# 10,000 answer, where round trips scatter as on the Internet (log-normal, sigma 0.6).
+_RECENT, _NEARLY_ALL = 64, 61
+_ENOUGH_RECENT = 16
+_STRANGER_FACTOR = 4
 # RFC 6298's smoothing, as TCP has used it for decades.
 _SMOOTHING = 1 / 8
 _VARIANCE_SMOOTHING = 1 / 4
@@ -48,12 +57,16 @@ class RoundTrips:
         self.smoothed += _SMOOTHING * (seconds - self.smoothed)
 
     @property
+    def usual(self) -> float | None:
+        """What few answers take longer than; None before the first measurement."""
+        return None if self.smoothed is None else self.smoothed + _VARIANCES * self.variance
+
+    @property
     def timeout(self) -> float | None:
         """How long to wait for an answer; None before the first measurement."""
-        if self.smoothed is None:
+        if self.usual is None:
             return None
-        wanted = self.smoothed + _VARIANCES * self.variance
-        return min(_MOST_TIMEOUT_SECONDS, max(_LEAST_TIMEOUT_SECONDS, wanted))
+        return min(_MOST_TIMEOUT_SECONDS, max(_LEAST_TIMEOUT_SECONDS, self.usual))
 
 
 @dataclass(slots=True)
@@ -75,6 +88,7 @@ class Acquaintances:
     def __init__(self) -> None:
         self._met: OrderedDict[Endpoint, Acquaintance] = OrderedDict()
         self._everyone = RoundTrips()
+        self._recent: deque[float] = deque(maxlen=_RECENT)
 
     def token(self, address: Endpoint, now: float) -> bytes | None:
         """The token that the address issued, while it is good."""
@@ -99,6 +113,7 @@ class Acquaintances:
         """It answered, after so long."""
         self._meet(address).round_trips.measured(seconds)
         self._everyone.measured(seconds)
+        self._recent.append(seconds)
         self.heard(address)
 
     def heard(self, address: Endpoint) -> None:
@@ -127,11 +142,27 @@ class Acquaintances:
         """How long to wait for its answer, 0.25 to 1.5 s."""
         met = self._met.get(address)
         own = met.round_trips.timeout if met is not None else None
-        seconds = own or self._everyone.timeout or FIRST_TIMEOUT_SECONDS
-        if own is None:  # strangers may be farther than those met so far
-            seconds = max(seconds, FIRST_TIMEOUT_SECONDS)
+        seconds = self._stranger_timeout() if own is None else own
         doublings = met.silences if met is not None else 0
         return min(_MOST_TIMEOUT_SECONDS, seconds * 2.0 ** min(doublings, 4))
+
+    def patience(self, address: Endpoint, now: float) -> float:
+        """How long its answer may take before others are asked in its place; shorter than to wait.
+
+        As long as those of nearly all take: a round trip, and one more where a token is needed.
+        """
+        met = self._met.get(address)
+        usual = (met.round_trips.usual if met is not None else None) or self._everyone.usual
+        seconds = FIRST_TIMEOUT_SECONDS if usual is None else usual
+        if self.token(address, now) is None:
+            seconds *= 2
+        return min(_MOST_PATIENCE_SECONDS, max(_LEAST_PATIENCE_SECONDS, seconds))
+
+    def _stranger_timeout(self) -> float:
+        if len(self._recent) < _ENOUGH_RECENT:
+            return FIRST_TIMEOUT_SECONDS
+        nearly_all = sorted(self._recent)[len(self._recent) * _NEARLY_ALL // _RECENT]
+        return max(_LEAST_TIMEOUT_SECONDS, _STRANGER_FACTOR * nearly_all)
 
     def _meet(self, address: Endpoint) -> Acquaintance:
         met = self._met.pop(address, None) or Acquaintance()

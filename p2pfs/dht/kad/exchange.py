@@ -1,6 +1,6 @@
 """Records out of the overlay and into it, on the asyncio side: every holder read, every copy made.
 
-Which nodes those are is `server`'s lookup; what does not go by datagram is left to `overlay`,
+Which nodes those are `finding` knows; what does not go by datagram is left to `overlay`,
 which has HTTPS.
 """
 
@@ -41,6 +41,10 @@ class Holding:
     records: tuple[Record, ...]
     more: int
 
+    @property
+    def count(self) -> int:
+        return len(self.records) + self.more
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
@@ -68,17 +72,21 @@ async def gather(server: Server, subject: Subject, found: Callable[[Holding], No
     """Every holder's records of a subject, as they come."""
     counts: dict[Contact, int] = {}
 
-    async def read(contact: Contact, reply: Reply) -> None:
-        if reply.count:
-            counts[contact] = reply.count
-            found(await _read(server, subject, contact))
+    async def read(contact: Contact) -> None:
+        holding = await _read(server, subject, contact)
+        if holding.count:
+            counts[contact] = holding.count
+            found(holding)
 
     own = server.settings.records.rows(subject.key, server.now())
     found(Holding(None, tuple(own), 0))
-    closest = (await server.lookup(subject.key, read)).closest()
+    async with asyncio.TaskGroup() as reading:
+        asked = await server.finder.holders(
+            subject.key, server.settings.k, lambda contact: reading.create_task(read(contact))
+        )
     # Nodes farther off were not given all that there is.
-    holders = [counts[each] for each in closest[: subject.rules.copies] if each in counts]
-    return Heard(len(closest), _most(is_full(subject, count) for count in holders))
+    holders = [counts[each] for each in asked[: subject.rules.copies] if each in counts]
+    return Heard(len(asked), _most(is_full(subject, count) for count in holders))
 
 
 async def place_all(
@@ -115,9 +123,9 @@ async def accept(server: Server, records: Sequence[tuple[Subject, bytes]], sourc
 async def _place(server: Server, subject: Subject, make: Callable[[], bytes | None]) -> Placement:
     """`make` is asked after the lookup, which may have taught this node its own addresses."""
     copies = subject.rules.copies
-    targets = server.regions.closest(subject.key, copies, monotonic())
+    targets = server.finder.regions.closest(subject.key, copies, monotonic())
     if not targets:
-        targets = (await server.lookup(subject.key)).closest(copies)
+        targets = await server.finder.holders(subject.key, copies)
     value = make()
     if value is None:
         return Placement(subject, b"", 0, ())
@@ -127,7 +135,7 @@ async def _place(server: Server, subject: Subject, make: Callable[[], bytes | No
     )
     for contact, reply in zip(targets, replies, strict=True):
         if reply is None:
-            server.regions.forget(contact)
+            server.finder.regions.forget(contact)
     said = [reply for reply in replies if reply is not None]
     busy = [
         contact

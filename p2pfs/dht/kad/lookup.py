@@ -2,158 +2,288 @@
 
 Pure; `crawl` does the asking.  There are no rounds: every answer may open the next question, and a
 slow or dead node holds up nothing but its own place.
+
+Every start is the head of a path of its own, and no node is asked by two: a liar spoils the path
+that met it, and no other.  Of everybody who answers the next steps are taken, however near the
+nodes are that others name: colluders agree with each other, and would else crowd out the honest.
 """
 
 from __future__ import annotations
 
+from bisect import insort
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from p2pfs.addresses import prefix_group
-from p2pfs.dht.kad.contacts import Contact, Hint, distance
+from p2pfs.dht.kad.caps import capped
+from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
-# Enough that one dead node among the first does not stop the others from being asked.
-ALPHA = 6
-# Hops grow with the logarithm of the network: twenty times what an honest one needs.
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Contact, Hint
+
+# With half of all nodes colluding 8 paths miss three times in a hundred, 24 once in two hundred.
+STARTS = 24
+# Next steps taken from each answer: with one, half of all paths end at the first colluder; with
+# three a lookup among 10,000 nodes comes near to its bound.
+_STEPS = 2
+# All starts at once, and a few more; what a lookup may have under way of a slow line.
+ALPHA = 32
+# Hops grow with the logarithm of the network: an honest one of 10,000 nodes asks 85.  Each path has
+# an equal share, so that one without end cannot use up what the others need.
 MAX_ASKED = 120
 # A lookup that trusts one network is that network's.
 _MOST_NARROW = 3
 # Moved nodes leave old addresses behind in others' tables; more than this is somebody's game.
 _MOST_ADDRESSES_A_KEY = 3
-# Of a referrer whose hints are mostly dead no more are asked, judged after so many.
-_JUDGED_AFTER = 6
-# A liar can hand out hints without end; what is far beyond k never gets asked.
-_MOST_CANDIDATES = 400
+# Nobody else is asked of those a referrer names whose hints are mostly dead, judged after so many.
+_JUDGED_AFTER = 4
 
 
 class _State(Enum):
     NEW = 0
     ASKED = 1
-    ANSWERED = 2
-    FAILED = 3
+    LATE = 2
+    ANSWERED = 3
+    FAILED = 4
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
+class _Path:
+    """What began at one start; `left` is how many may still be asked on it."""
+
+    left: int
+
+
+@dataclass(slots=True, eq=False)
 class _Candidate:
     hint: Hint
     distance: int
-    referrer: bytes | None
+    # Those it could be on; once it was asked, the one that it is on.
+    paths: list[_Path]
+    referrers: list[_Candidate] = field(default_factory=list)
     state: _State = _State.NEW
+    # Of the nodes that it named: those on the way to the key, and how it went with all.
+    closer: list[_Candidate] = field(default_factory=list)
+    tried: int = 0
+    dead: int = 0
+
+    @property
+    def endpoint(self) -> Endpoint:
+        return self.hint.endpoint
+
+    @property
+    def path(self) -> _Path:
+        """The one that can best afford it."""
+        return max(self.paths, key=lambda path: path.left)
+
+    @property
+    def is_liar(self) -> bool:
+        return self.tried >= _JUDGED_AFTER and self.dead * 2 > self.tried
 
 
 class Lookup:
-    """The search for the k nodes closest to a key."""
+    """The search for the k nodes closest to a key, from hints out of the own table."""
 
     def __init__(
-        self, key: bytes, own_key: bytes, is_near: Callable[[str], bool], k: int = K
+        self,
+        key: bytes,
+        own_key: bytes,
+        starts: Iterable[Hint],
+        is_near: Callable[[str], bool],
+        k: int = K,
     ) -> None:
         self.key = key
         self._k = k
         self._own_key = own_key
         self._is_near = is_near
-        self._candidates: list[_Candidate] = []
-        self._seen: set[Hint] = set()
+        self._candidates: dict[Hint, _Candidate] = {}
+        self._ordered: list[_Candidate] = []
         self._addresses: Counter[bytes] = Counter()
         self._narrow: Counter[str] = Counter()
         self._contacts: dict[bytes, Contact] = {}
-        self._dead: Counter[bytes] = Counter()
-        self._tried: Counter[bytes] = Counter()
-        self._asked = 0
-
-    def add(self, hints: Iterable[Hint], referrer: bytes | None = None) -> None:
-        """Candidates, from the own table or from the answer of the node with key `referrer`."""
-        for hint in hints:
-            if hint in self._seen or not self._is_welcome(hint):
-                continue
-            self._seen.add(hint)
-            self._addresses[hint.public_key] += 1
-            self._narrow[prefix_group(hint.endpoint.ip)[1]] += 1
-            away = distance(hint.node_id, self.key)
-            self._candidates.append(_Candidate(hint, away, referrer))
-        self._candidates.sort(key=lambda candidate: candidate.distance)
+        # What paths that ended at their start leave to the others; in the end, what all leave.
+        self._spare = 0
+        self._under_way = 0
+        hints = list(islice(starts, STARTS))
+        self._paths = [_Path(MAX_ASKED // len(hints)) for _ in hints]
+        added = [self._add(hint, path) for hint, path in zip(hints, self._paths, strict=True)]
+        self._starts = [each for each in added if each is not None]
+        # Whose next steps are still to be taken.
+        self._open: list[_Candidate] = []
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
-        asking = sum(candidate.state is _State.ASKED for candidate in self._candidates)
-        wanted = min(ALPHA - asking, MAX_ASKED - self._asked)
-        chosen = [each for each in self._nearest_hopefuls() if each.state is _State.NEW]
-        chosen = chosen[: max(0, wanted)]
-        for candidate in chosen:
-            candidate.state = _State.ASKED
-            self._asked += 1
-            if candidate.referrer is not None:
-                self._tried[candidate.referrer] += 1
-        return [candidate.hint for candidate in chosen]
+        new = [each for each in self._awaited() if each.state is _State.NEW]
+        new.sort(key=lambda each: (-each.path.left, each.distance))
+        chosen = []
+        for each in new[: ALPHA - self._under_way]:
+            if self._can_afford(each):  # others on its path may have gone before
+                self._ask(each)
+                chosen.append(each.hint)
+        return chosen
 
-    def answered(self, asked: Hint, contact: Contact) -> None:
+    def answered(self, asked: Hint, contact: Contact, named: Iterable[Hint]) -> None:
         """The node that was asked proved to be `contact`, perhaps another than was hinted at."""
-        if contact.public_key == asked.public_key:
-            self._settle(asked, _State.ANSWERED)
-            self._contacts.setdefault(contact.public_key, contact)
-        else:
-            self._settle(asked, _State.FAILED)
-            self.add([contact.hint])
+        candidate = self._candidates[asked]
+        if contact.public_key != asked.public_key:
+            self._settle(candidate, _State.FAILED)
+            self._ask_as_itself(contact.hint, candidate.path)
+            self._pool_shares()
+            return
+        self._settle(candidate, _State.ANSWERED)
+        self._contacts.setdefault(contact.public_key, contact)
+        added = [self._add(hint, candidate.path, candidate) for hint in named]
+        candidate.closer = sorted(
+            (each for each in added if each is not None and each.distance < candidate.distance),
+            key=lambda each: each.distance,
+        )
+        self._open.append(candidate)
+        self._pool_shares()
+
+    def late(self, asked: Hint) -> None:
+        """It takes longer than most: others are asked beside it, its answer still counts."""
+        candidate = self._candidates[asked]
+        if candidate.state is _State.ASKED:
+            self._settle(candidate, _State.LATE)
+            self._pool_shares()
 
     def failed(self, asked: Hint) -> None:
         """No answer, or none that was worth anything."""
-        candidate = self._settle(asked, _State.FAILED)
-        if candidate.referrer is not None:
-            self._dead[candidate.referrer] += 1
+        candidate = self._candidates[asked]
+        self._settle(candidate, _State.FAILED)
+        for referrer in candidate.referrers:
+            referrer.dead += 1
+        self._pool_shares()
 
     @property
     def is_over(self) -> bool:
-        """Whether the k closest have answered and nobody closer is left to be asked."""
-        return not any(
-            candidate.state in (_State.NEW, _State.ASKED)
-            for candidate in self._nearest_hopefuls()
-            if candidate.state is _State.ASKED or self._asked < MAX_ASKED
-        )
+        """Whether every path has ended, and the k closest of all have answered."""
+        if any(each.state in (_State.NEW, _State.ASKED) for each in self._awaited()):
+            return False
+        return all(each.state is _State.ANSWERED for each in self._nearest(self._hopefuls()))
 
     def closest(self, count: int | None = None) -> list[Contact]:
-        """The k, or `count`, proven nodes that answered, the closest first."""
-        ordered = sorted(
+        """The k, or `count`, proven nodes that answered and obey the caps, the closest first."""
+        wanted = self._k if count is None else count
+        return list(islice(capped(self.answerers(), self._is_near), wanted))
+
+    def answerers(self) -> list[Contact]:
+        """All proven nodes that answered, the closest first."""
+        return sorted(
             self._contacts.values(), key=lambda contact: distance(contact.node_id, self.key)
         )
-        return ordered[: self._k if count is None else count]
+
+    def unanswered(self) -> list[Hint]:
+        """Those that were late and have not answered yet."""
+        return [each.hint for each in self._ordered if each.state is _State.LATE]
+
+    def _pool_shares(self) -> None:
+        """Once all paths have ended, what they have left is for the k closest of all."""
+        if self._under_way or any(each.state is _State.NEW for each in self._awaited()):
+            return
+        for path in self._paths:
+            self._spare += path.left
+            path.left = 0
+
+    def _ask(self, candidate: _Candidate) -> None:
+        candidate.state = _State.ASKED
+        candidate.paths = [candidate.path]
+        if candidate.path.left:
+            candidate.path.left -= 1
+        else:
+            self._spare -= 1
+        for referrer in candidate.referrers:
+            referrer.tried += 1
+        self._under_way += 1
+
+    def _can_afford(self, candidate: _Candidate) -> bool:
+        return bool(candidate.path.left or self._spare)
+
+    def _settle(self, candidate: _Candidate, state: _State) -> None:
+        self._under_way -= candidate.state is _State.ASKED
+        candidate.state = state
+        if not candidate.referrers and state in (_State.FAILED, _State.LATE):
+            self._spare += candidate.path.left
+            candidate.path.left = 0
+
+    def _ask_as_itself(self, hint: Hint, path: _Path) -> None:
+        candidate = self._add(hint, path)
+        if candidate is not None and candidate.state is _State.NEW:
+            self._starts.append(candidate)
+
+    def _add(
+        self, hint: Hint, path: _Path, referrer: _Candidate | None = None
+    ) -> _Candidate | None:
+        """The candidate of a hint; None for one that is not welcome."""
+        candidate = self._candidates.get(hint)
+        if candidate is None:
+            if not self._is_welcome(hint):
+                return None
+            candidate = _Candidate(hint, distance(hint.node_id, self.key), [])
+            self._candidates[hint] = candidate
+            self._addresses[hint.public_key] += 1
+            self._narrow[prefix_group(hint.endpoint.ip)[1]] += 1
+            insort(self._ordered, candidate, key=lambda each: each.distance)
+        if candidate.state is _State.NEW:
+            candidate.paths.append(path)
+            if referrer is not None:
+                candidate.referrers.append(referrer)
+        return candidate
 
     def _is_welcome(self, hint: Hint) -> bool:
-        if hint.public_key == self._own_key or len(self._candidates) >= _MOST_CANDIDATES:
+        if hint.public_key == self._own_key:
             return False
         if self._addresses[hint.public_key] >= _MOST_ADDRESSES_A_KEY:
             return False
         near = self._is_near(hint.endpoint.ip)
         return near or self._narrow[prefix_group(hint.endpoint.ip)[1]] < _MOST_NARROW
 
-    def _nearest_hopefuls(self) -> list[_Candidate]:
-        """The k closest that are not out: dead, answered elsewhere, or a liar's."""
-        hopefuls: list[_Candidate] = []
-        for candidate in self._candidates:
-            if len(hopefuls) == self._k:
-                break
-            if not self._is_out(candidate):
-                hopefuls.append(candidate)
-        return hopefuls
+    def _awaited(self) -> Iterator[_Candidate]:
+        """Whose answers the lookup needs: the starts', the next steps', and the k closest's.
+
+        In the place of those that are late others are, so that their answers come in time.
+        """
+        starts = (each for each in self._starts if self._is_prompt(each))
+        prompt = (each for each in self._ordered if self._is_prompt(each))
+        yielded: set[_Candidate] = set()
+        for source in (starts, self._next_steps(), self._nearest(prompt)):
+            for each in source:
+                if each not in yielded:
+                    yielded.add(each)
+                    yield each
+
+    def _next_steps(self) -> Iterator[_Candidate]:
+        for referrer in list(self._open):
+            prompt = (each for each in referrer.closer if self._is_prompt(each))
+            steps = list(islice(prompt, _STEPS))
+            if all(each.state is _State.ANSWERED for each in steps):
+                self._open.remove(referrer)  # they lead on from here
+            else:
+                yield from steps
+
+    def _nearest(self, ordered: Iterator[_Candidate]) -> Iterator[_Candidate]:
+        """The k closest, as the caps will let them into the result."""
+        return islice(capped(ordered, self._is_near), self._k)
+
+    def _hopefuls(self) -> Iterator[_Candidate]:
+        return (each for each in self._ordered if not self._is_out(each))
+
+    def _is_prompt(self, candidate: _Candidate) -> bool:
+        return candidate.state is not _State.LATE and not self._is_out(candidate)
 
     def _is_out(self, candidate: _Candidate) -> bool:
-        if candidate.state in (_State.NEW, _State.ASKED):
-            if candidate.hint.public_key in self._contacts:
-                return True
-            return candidate.state is _State.NEW and self._is_liar(candidate.referrer)
-        return candidate.state is _State.FAILED
-
-    def _is_liar(self, referrer: bytes | None) -> bool:
-        if referrer is None:
-            return False
-        tried = self._tried[referrer]
-        return tried >= _JUDGED_AFTER and self._dead[referrer] * 2 > tried
-
-    def _settle(self, asked: Hint, state: _State) -> _Candidate:
-        candidate = next(each for each in self._candidates if each.hint == asked)
-        candidate.state = state
-        return candidate
+        """Dead, answered elsewhere, beyond its paths' shares, or named by liars alone."""
+        if candidate.state in (_State.ANSWERED, _State.FAILED):
+            return candidate.state is _State.FAILED
+        if candidate.hint.public_key in self._contacts:
+            return True
+        if candidate.state is _State.NEW and not self._can_afford(candidate):
+            return True
+        return bool(candidate.referrers) and all(each.is_liar for each in candidate.referrers)

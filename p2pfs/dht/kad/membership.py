@@ -135,7 +135,7 @@ class Membership:
             while knocks and not len(self._server.table):
                 _, knocks = await asyncio.wait(knocks, return_when=asyncio.FIRST_COMPLETED)
             if len(self._server.table):
-                await self._server.lookup(self._server.own_id)
+                await self._server.finder.lookup(self._server.own_id)
         finally:
             self._settled.set()
 
@@ -202,10 +202,10 @@ class Membership:
                 _LOG.exception("in the overlay")
 
     async def _look_up_old_buckets(self) -> None:
-        await self._server.lookup(self._server.own_id)
+        await self._server.finder.lookup(self._server.own_id)
         before = monotonic() - _STALE_SECONDS
         for bucket in self._server.table.stale_buckets(before)[:_SMALL]:
-            await self._server.lookup(
+            await self._server.finder.lookup(
                 random_id(self._server.own_id, bucket, self._server.settings.random)
             )
 

@@ -1,7 +1,7 @@
-"""One node inside its asyncio thread: what it is made of, its lookups, and whom it meets.
+"""One node inside its asyncio thread: what it is made of, and whom it meets.
 
 Nothing here knows trio or HTTPS; `overlay` is the other side.  How a node joins and stays is
-`membership`, how records get in and out `exchange`.
+`membership`, how it looks others up `finding`, how records get in and out `exchange`.
 """
 
 from __future__ import annotations
@@ -18,33 +18,25 @@ from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.asking import Asker
 from p2pfs.dht.kad.budget import FirstContacts, RateLimit
 from p2pfs.dht.kad.clock import monotonic
-from p2pfs.dht.kad.contacts import hint
-from p2pfs.dht.kad.crawl import crawl
 from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.errors import SilentError
-from p2pfs.dht.kad.lookup import Lookup
+from p2pfs.dht.kad.finding import Finder
 from p2pfs.dht.kad.observed import Observed
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.protocol import Protocol
 from p2pfs.dht.kad.reachability import Reachability
-from p2pfs.dht.kad.regions import Regions
-from p2pfs.dht.kad.stores import Spread, StoreDesk
+from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
-from p2pfs.dht.kad.wire import Find, parse_referrals
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine
-    from typing import Any
+    from collections.abc import Callable
 
-    from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, Hint
+    from p2pfs.dht.kad.contacts import ContactSnapshot
     from p2pfs.dht.kad.proof import Proven
     from p2pfs.dht.kad.settings import Settings
     from p2pfs.dht.kad.sockets import Transport
-    from p2pfs.dht.kad.wire import Reply
-
-    _FollowUp = Callable[[Contact, Reply], Coroutine[Any, Any, None]]
 
 # Requests of one IP beyond the near scopes: a lookup is two a node, a publish of 25 keys some 50.
 _REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 100, 1_000
@@ -72,14 +64,13 @@ class Server(KademliaServer):
         self.observed = Observed(is_near)
         self.acquaintances = Acquaintances()
         self.sockets = sockets
-        self.spread = Spread(settings.k)
-        self.regions = Regions(settings.k)
+        self.finder = Finder(self)
         self.desk = StoreDesk(
             own_id,
             settings.network,
             settings.neighbourhood,
             settings.records,
-            self.spread,
+            self.finder.estimate,
             RateLimit(_STORES_A_SECOND, _STORES_AT_ONCE),
             settings.clock,
         )
@@ -128,38 +119,14 @@ class Server(KademliaServer):
         """The contacts as they are now, for this turn of the loop."""
         return self.table.snapshot(self.settings.clock() - monotonic())
 
-    async def lookup(self, key: bytes, follow_up: _FollowUp | None = None) -> Lookup:
-        """The closest nodes to a key; `follow_up` runs beside it for every answer that counts."""
-        lookup = Lookup(key, self.own_key, self.settings.neighbourhood.is_near, self.settings.k)
-        lookup.add(contact.hint for contact in self.table.closest(key))
-        self.table.touch(key, monotonic())
-        following: list[asyncio.Task[None]] = []
-
-        async def ask(candidate: Hint) -> None:
-            answer = await self._find(lookup, candidate)
-            if answer is not None and follow_up is not None:
-                following.append(asyncio.create_task(follow_up(*answer)))
-
-        try:
-            await crawl(lookup, ask)
-            await asyncio.gather(*following)
-        finally:
-            for task in following:
-                task.cancel()
-            await asyncio.gather(*following, return_exceptions=True)
-        self.spread.found(key, lookup.closest())
-        if lookup.is_over:  # one that was cut short may have missed some
-            self.regions.found(key, lookup.closest(), monotonic())
-        return lookup
-
     async def verify(self, address: Endpoint) -> bool:
         """Whether another node proves itself at an address, which is told to the table."""
         try:
             proven = await self.asker.knock(address)
         except (SilentError, MalformedError):
-            self._failed(address)
+            self.failed(address)
             return False
-        self._met(proven)
+        self.met(proven)
         return proven.contact.public_key != self.own_key
 
     def own_addresses(self) -> tuple[Endpoint, ...]:
@@ -168,47 +135,8 @@ class Server(KademliaServer):
         seen = [address.ip for address in self.observed_snapshot]
         return tuple(Endpoint(ip, self.settings.https_port) for ip in dict.fromkeys(seen + bound))
 
-    async def _find(self, lookup: Lookup, candidate: Hint) -> tuple[Contact, Reply] | None:
-        """Ask one candidate and tell the lookup; the answer, if it counts."""
-        if self.acquaintances.is_silent(candidate.endpoint, monotonic()):
-            lookup.failed(candidate)
-            return None
-        try:
-            contact, reply = await self._ask_candidate(lookup.key, candidate)
-            hints = self._hints(parse_referrals(reply), candidate.endpoint.ip)
-        except (SilentError, MalformedError):
-            self._failed(candidate.endpoint)
-            lookup.failed(candidate)
-            return None
-        lookup.answered(candidate, contact)
-        lookup.add(hints, contact.public_key)
-        return contact, reply
-
-    async def _ask_candidate(self, key: bytes, candidate: Hint) -> tuple[Contact, Reply]:
-        """A proof is asked of those that have not given one; raises SilentError, MalformedError."""
-        address = candidate.endpoint
-        known = self.table.get(candidate.public_key)
-        if known is not None and self.table.trusts(candidate, monotonic()):
-            reply = await self.asker.ask(address, Find(key=key))
-            self.table.answered(address, monotonic())
-            return known, reply
-        reply, proven = await self.asker.ask_proof(address, Find(key=key))
-        self._met(proven)
-        if proven.contact.public_key == self.own_key:
-            raise MalformedError("that is this node itself")
-        return proven.contact, reply
-
-    def _hints(self, referrals: list[tuple[bytes, Endpoint]], told_by: str) -> list[Hint]:
-        """The referrals that count: puzzle solved, an address that the teller may name."""
-        counts = self.settings.neighbourhood.counts
-        hints = (
-            hint(self.settings.network, key, address)
-            for key, address in referrals
-            if counts(address.ip, told_by) and self.sockets.reaches(address)
-        )
-        return [each for each in hints if each is not None]
-
-    def _met(self, proven: Proven) -> None:
+    def met(self, proven: Proven) -> None:
+        """A node proved itself."""
         contact, seen = proven.contact, proven.seen
         if contact.public_key == self.own_key:
             return
@@ -217,7 +145,8 @@ class Server(KademliaServer):
             self.observed.says(contact.public_key, contact.endpoint, seen)
         self.renew_snapshots()
 
-    def _failed(self, address: Endpoint) -> None:
+    def failed(self, address: Endpoint) -> None:
+        """Nobody answers at an address, or nothing that is worth anything."""
         self.table.failed(address, monotonic())
         self.renew_snapshots()
 

@@ -5,13 +5,9 @@ Where records lie is `recordstore`; whether the source has a token was seen befo
 
 from __future__ import annotations
 
-import statistics
-from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.contacts import distance
-from p2pfs.dht.kad.table import K
 from p2pfs.dht.kad.wire import Outcome
 from p2pfs.dht.records import (
     ProviderRecord,
@@ -24,19 +20,14 @@ from p2pfs.dht.recordstore import Stored
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
     from p2pfs.addresses import Neighbourhood
     from p2pfs.dht.kad.budget import RateLimit
-    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.kad.estimate import SizeEstimate
     from p2pfs.dht.records import Subject
     from p2pfs.dht.recordstore import RecordStore
     from p2pfs.network import Network
-
-# A median over fewer would move with every lookup, over more would not notice growth.
-_LOOKUPS_REMEMBERED = 64
-# Distances scatter, and views differ: four times the expected one refuses nobody honest.
-_CLOSE_ENOUGH = 4
 
 _HELD = (Outcome.STORED, Outcome.KEPT_NEWER)
 _OUTCOMES = {
@@ -44,27 +35,6 @@ _OUTCOMES = {
     Stored.KEPT_NEWER: Outcome.KEPT_NEWER,
     Stored.FULL: Outcome.FULL,
 }
-
-
-class Spread:
-    """How far the k-th closest node is from a key, from what the last lookups found."""
-
-    def __init__(self, k: int = K) -> None:
-        self._k = k
-        self._kth: deque[int] = deque(maxlen=_LOOKUPS_REMEMBERED)
-
-    def found(self, key: bytes, closest: Sequence[Contact]) -> None:
-        """Learn from a lookup that ended; fewer than k nodes mean that all of them were found."""
-        if len(closest) >= self._k:
-            self._kth.append(distance(closest[self._k - 1].node_id, key))
-        else:
-            self._kth.clear()
-
-    def is_close(self, own_id: bytes, key: bytes) -> bool:
-        """Whether a record under a key belongs here; all do in a network of fewer than k nodes."""
-        if not self._kth:
-            return True
-        return distance(own_id, key) <= _CLOSE_ENOUGH * statistics.median(self._kth)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +45,7 @@ class StoreDesk:
     network: Network
     neighbourhood: Neighbourhood
     records: RecordStore
-    spread: Spread
+    estimate: SizeEstimate
     rate: RateLimit
     clock: Callable[[], float]
 
@@ -92,7 +62,7 @@ class StoreDesk:
         """One record of a source within its rate; raises MalformedError for a wrong one."""
         if len(value) > subject.rules.max_bytes:
             raise MalformedError("a record that is too long for its kind")
-        if not self.spread.is_close(self.own_id, subject.key):
+        if not self.estimate.is_close(self.own_id, subject.key):
             return Outcome.FAR
         now = int(self.clock())
         said = verified(subject, value, self.network, now)

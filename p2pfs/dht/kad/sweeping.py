@@ -93,7 +93,7 @@ async def find_groups(server: Server, subjects: Sequence[Subject]) -> list[Group
     At least the first, if any node answers.
     """
     first = subjects[0].key
-    closest = (await server.lookup(first)).closest()
+    closest = (await server.finder.lookup(first)).closest()
     found = groups_in(first, closest, server.settings.k, subjects)
     if found or not closest:
         return found

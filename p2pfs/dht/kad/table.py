@@ -7,11 +7,11 @@ Times are monotonic seconds, handed in.
 from __future__ import annotations
 
 import math
-from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2pfs.addresses import prefix_group
+from p2pfs.dht.kad.caps import Caps
 from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, distance
 from p2pfs.network import NODE_ID_BYTES
 
@@ -23,9 +23,7 @@ if TYPE_CHECKING:
 
 K = 20
 BUCKETS = NODE_ID_BYTES * 8
-# Networks cost an attacker more than ids: what one of them may hold of a bucket, and of the table.
-_MOST_NARROW_A_BUCKET = 2
-_MOST_WIDE_A_BUCKET = 3
+# What one /16 (v6: /32) may hold of the table; of a bucket, `caps`.
 _MOST_WIDE_IN_ALL = 10
 # Proven contacts that wait for a place; enough to survive a bucket's death.
 _MOST_WAITING = 8
@@ -214,12 +212,9 @@ class Table:
     def _within_caps(self, new: Contact | Hint, members: list[Contact]) -> bool:
         if self._is_near(new.endpoint.ip):
             return True
-        wide, narrow = prefix_group(new.endpoint.ip)
-        groups = Counter(
-            group for contact in members for group in prefix_group(contact.endpoint.ip)
-        )
-        if groups[narrow] >= _MOST_NARROW_A_BUCKET or groups[wide] >= _MOST_WIDE_A_BUCKET:
+        if not Caps(self._is_near, members).allow(new.endpoint.ip):
             return False
+        wide, _ = prefix_group(new.endpoint.ip)
         in_all = sum(prefix_group(address.ip)[0] == wide for address in self._by_endpoint)
         return in_all < _MOST_WIDE_IN_ALL
 

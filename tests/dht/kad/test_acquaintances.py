@@ -54,3 +54,31 @@ def test_the_number_of_addresses_remembered_is_bounded() -> None:
     for number in range(10_000):
         met.heard(Endpoint(f"10.0.{number >> 8}.{number & 255}", 7117))
     assert len(met._met) == pytest.approx(4_096)
+
+
+def _met_many(seconds: float) -> Acquaintances:
+    met = Acquaintances()
+    for number in range(64):
+        met.answered(Endpoint(f"10.0.0.{number}", 7117), seconds)
+    return met
+
+
+def test_where_all_answer_fast_a_stranger_gets_less_and_where_they_do_not_more() -> None:
+    assert _met_many(0.05).timeout(ADDRESS) == 0.25
+    assert _met_many(0.2).timeout(ADDRESS) == pytest.approx(0.8)
+
+
+def test_two_that_dawdle_win_no_time_for_those_who_are_dead() -> None:
+    met = _met_many(0.05)
+    met.answered(OTHER, 1.4)
+    met.answered(OTHER, 1.4)
+    assert met.timeout(ADDRESS) == 0.25
+
+
+def test_patience_is_what_an_answer_usually_takes_and_a_token_before_it() -> None:
+    met = _met_many(0.15)
+    assert met.patience(ADDRESS, 0.0) == pytest.approx(0.3, rel=0.01)
+    met.keep_token(ADDRESS, b"t" * 16, 0.0)
+    assert met.patience(ADDRESS, 1.0) == 0.2
+    assert Acquaintances().patience(ADDRESS, 0.0) == 0.5
+    assert _met_many(1.0).patience(ADDRESS, 0.0) == 0.5

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.budget import RateLimit
+from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.proof import Prover, proven
-from p2pfs.dht.kad.stores import Spread, StoreDesk
+from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
 from p2pfs.dht.kad.wire import (
@@ -51,7 +52,13 @@ class Node:
         self.dialbacks: list[tuple[object, ...]] = []
         self.greeted: list[tuple[bytes | None, Endpoint]] = []
         desk = StoreDesk(
-            self.own_id, NETWORK, neighbourhood, self.records, Spread(), RateLimit(1, 2), _clock
+            self.own_id,
+            NETWORK,
+            neighbourhood,
+            self.records,
+            SizeEstimate(),
+            RateLimit(1, 2),
+            _clock,
         )
         self.answers = Answers(
             prover=Prover(OWN, NETWORK, 7117, 7117),

@@ -6,7 +6,8 @@ import pytest
 
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.budget import RateLimit
-from p2pfs.dht.kad.stores import Spread, StoreDesk
+from p2pfs.dht.kad.estimate import SizeEstimate
+from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.wire import Outcome
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import (
@@ -26,13 +27,13 @@ NOW = expiry() - 3600
 FAR_IP, OWN_ID = "8.8.8.8", bytes(20)
 
 
-def _desk(spread: Spread | None = None, rate: RateLimit | None = None) -> StoreDesk:
+def _desk(estimate: SizeEstimate | None = None, rate: RateLimit | None = None) -> StoreDesk:
     return StoreDesk(
         OWN_ID,
         NETWORK,
         Neighbourhood(),
         MemoryRecordStore(),
-        spread or Spread(),
+        estimate or SizeEstimate(),
         rate or RateLimit(1, 100),
         lambda: float(NOW),
     )
@@ -42,13 +43,13 @@ def _meta() -> tuple[bytes, bytes]:
     return tag_subject("jazz").encode(), meta_of(identity(2), b"song", "jazz").encoded
 
 
-def _crowd(at: bytes) -> Spread:
+def _crowd(at: bytes) -> SizeEstimate:
     """What lookups in a large network around an id have found."""
-    spread = Spread()
+    estimate = SizeEstimate()
     for number in range(64):
         close = [contact(number * 100 + each) for each in range(20)]
-        spread.found(close[19].node_id[:19] + bytes([close[19].node_id[19] ^ 1]), close)
-    return spread
+        estimate.found(close[19].node_id[:19] + bytes([close[19].node_id[19] ^ 1]), close)
+    return estimate
 
 
 def test_the_rate_is_checked_before_anything_else() -> None:
@@ -65,9 +66,9 @@ def test_what_belongs_elsewhere_is_refused_before_its_signature_is_looked_at() -
 
 
 def test_in_a_small_network_everything_belongs_here() -> None:
-    spread = _crowd(OWN_ID)
-    spread.found(bytes(20), [contact(1)])
-    assert _desk(spread).take(*_meta(), FAR_IP, 0.0) == Outcome.STORED
+    estimate = _crowd(OWN_ID)
+    estimate.found(bytes(20), [contact(1)])
+    assert _desk(estimate).take(*_meta(), FAR_IP, 0.0) == Outcome.STORED
 
 
 def test_a_provider_record_comes_from_where_its_publisher_is() -> None:

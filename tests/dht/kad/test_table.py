@@ -215,7 +215,6 @@ def test_neither_newcomers_nor_referrals_evict_whoever_answers(
 ) -> None:
     table = Table(OWN, lambda _: False)
     stayed: list[Contact] = []
-    lookup = Lookup(OWN, bytes(32), lambda _: False)
     for seed, lives in came:
         newcomer = contact(seed, f"8.{seed % 50}.{seed % 7}.{seed % 250}")
         if table.get(newcomer.public_key) is None and table.at(newcomer.endpoint) is None:
@@ -223,7 +222,7 @@ def test_neither_newcomers_nor_referrals_evict_whoever_answers(
             stayed += [newcomer] if is_in and lives else []
     for seed in referred:  # hints, be they of whom they will, go to lookups and nowhere else
         referral = contact(seed, f"9.{seed % 50}.1.1").hint
-        lookup.add([referral], stayed[0].public_key if stayed else None)
+        Lookup(OWN, bytes(32), [referral], lambda _: False).todo()
         table.would_admit(referral)
     for each in stayed:
         assert table.get(each.public_key) == each

@@ -1,0 +1,159 @@
+"""Lookups as a node runs them: from its own table, by its own questions, for its own estimate.
+
+Whom to ask next is `lookup`'s; what a region is, `estimate`'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.kad.caps import capped, spread_out
+from p2pfs.dht.kad.clock import monotonic
+from p2pfs.dht.kad.contacts import distance, hint
+from p2pfs.dht.kad.crawl import crawl
+from p2pfs.dht.kad.errors import SilentError
+from p2pfs.dht.kad.estimate import SizeEstimate, blinded, probes
+from p2pfs.dht.kad.lookup import Lookup
+from p2pfs.dht.kad.regions import Regions
+from p2pfs.dht.kad.wire import Find, parse_referrals
+from p2pfs.errors import MalformedError
+from p2pfs.network import NODE_ID_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Contact, Hint
+    from p2pfs.dht.kad.server import Server
+    from p2pfs.dht.kad.wire import Reply
+
+# Of a region in which somebody has made ids for a key: twice k of his, and the honest k among them.
+_MOST_OF_A_REGION = 60
+
+
+class Finder:
+    """Finds nodes for one node."""
+
+    def __init__(self, server: Server) -> None:
+        self._server = server
+        self._is_near = server.settings.neighbourhood.is_near
+        self.estimate = SizeEstimate(server.settings.k)
+        self.regions = Regions(server.settings.k)
+
+    async def holders(
+        self, key: bytes, count: int, met: Callable[[Contact], object] = lambda _: None
+    ) -> list[Contact]:
+        """The nodes that keep what is stored under a key: the `count` closest.
+
+        Where ids were made for the key it is all nodes as far as `count` honest ones reach.  `met`
+        hears of each once, as soon as it is known to be one, and perhaps of some more: they may
+        be shown the whole key.
+        """
+        told: set[Contact] = set()
+
+        def tell(contact: Contact) -> None:
+            if contact not in told:
+                told.add(contact)
+                met(contact)
+
+        lookup = await self.lookup(key, tell)
+        closest = lookup.closest()
+        if self.estimate.is_suspect(key, closest):
+            chosen = await self._whole_region(lookup)
+        else:
+            chosen = closest[:count]
+            if lookup.is_over:  # one that was cut short may have missed some
+                self.regions.found(key, closest, monotonic())
+        for contact in chosen:
+            tell(contact)
+        return chosen
+
+    async def lookup(self, key: bytes, met: Callable[[Contact], object] = lambda _: None) -> Lookup:
+        """The closest nodes to a key; `met` hears at once of those that are expected among them."""
+        server, reach = self._server, self.estimate.reach
+        shown = key
+        if reach is not None:
+            shown = blinded(key, reach, server.settings.random.randbytes(NODE_ID_BYTES))
+        known = spread_out(server.table.closest(key, len(server.table)), self._is_near)
+        starts = [contact.hint for contact in known]
+        lookup = Lookup(key, server.own_key, starts, self._is_near, server.settings.k)
+        server.table.touch(key, monotonic())
+
+        async def ask(candidate: Hint) -> None:
+            contact = await self._find(lookup, shown, candidate)
+            if contact is not None and _within(contact, key, reach):
+                met(contact)
+
+        await crawl(
+            lookup, ask, lambda hint: server.acquaintances.patience(hint.endpoint, monotonic())
+        )
+        for late in lookup.unanswered():
+            server.failed(late.endpoint)  # if it is a contact, it is asked again soon
+        self.estimate.found(key, lookup.closest())
+        return lookup
+
+    async def _whole_region(self, lookup: Lookup) -> list[Contact]:
+        """Everybody as far as the k closest are expected to reach, looked for from several points.
+
+        Those near the key name each other and nobody else; points beside it they do not surround.
+        """
+        reach = self.estimate.reach or 0
+        noise = self._server.settings.random.randbytes(NODE_ID_BYTES)
+        async with asyncio.TaskGroup() as probing:
+            tasks = [
+                probing.create_task(self.lookup(point))
+                for point in probes(lookup.key, reach, noise)
+            ]
+        found = {
+            contact
+            for each in (lookup, *(task.result() for task in tasks))
+            for contact in each.answerers()
+            if _within(contact, lookup.key, reach)
+        }
+        ordered = sorted(found, key=lambda contact: distance(contact.node_id, lookup.key))
+        return list(islice(capped(ordered, self._is_near), _MOST_OF_A_REGION))
+
+    async def _find(self, lookup: Lookup, shown: bytes, candidate: Hint) -> Contact | None:
+        """Ask one candidate and tell the lookup; whoever is there, if its answer counts."""
+        if self._server.acquaintances.is_silent(candidate.endpoint, monotonic()):
+            lookup.failed(candidate)
+            return None
+        try:
+            contact, reply = await self._ask(shown, candidate)
+            named = self._hints(parse_referrals(reply), candidate.endpoint.ip)
+        except (SilentError, MalformedError):
+            self._server.failed(candidate.endpoint)
+            lookup.failed(candidate)
+            return None
+        lookup.answered(candidate, contact, named)
+        return contact
+
+    async def _ask(self, shown: bytes, candidate: Hint) -> tuple[Contact, Reply]:
+        """A proof is asked of those that have not given one; raises SilentError, MalformedError."""
+        server, address, request = self._server, candidate.endpoint, Find(key=shown)
+        known = server.table.get(candidate.public_key)
+        if known is not None and server.table.trusts(candidate, monotonic()):
+            reply = await server.asker.ask(address, request)
+            server.table.answered(address, monotonic())
+            return known, reply
+        reply, proven = await server.asker.ask_proof(address, request)
+        server.met(proven)
+        if proven.contact.public_key == server.own_key:
+            raise MalformedError("that is this node itself")
+        return proven.contact, reply
+
+    def _hints(self, referrals: list[tuple[bytes, Endpoint]], told_by: str) -> list[Hint]:
+        """The referrals that count: puzzle solved, an address that the teller may name."""
+        settings, sockets = self._server.settings, self._server.sockets
+        hints = (
+            hint(settings.network, key, address)
+            for key, address in referrals
+            if settings.neighbourhood.counts(address.ip, told_by) and sockets.reaches(address)
+        )
+        return [each for each in hints if each is not None]
+
+
+def _within(contact: Contact, key: bytes, reach: int | None) -> bool:
+    return reach is None or distance(contact.node_id, key) <= reach

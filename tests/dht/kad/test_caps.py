@@ -1,0 +1,32 @@
+from p2pfs.dht.kad.caps import capped, spread_out
+from tests.dht.kad.nodes import contact
+
+
+def far(_: str) -> bool:
+    return False
+
+
+def near(_: str) -> bool:
+    return True
+
+
+IPS = ["8.8.1.1", "8.8.1.2", "8.8.1.3", "8.8.2.1", "8.8.3.1", "9.9.1.1"]
+CONTACTS = [contact(number, ip) for number, ip in enumerate(IPS)]
+
+
+def test_two_of_a_24_and_three_of_a_16_are_left() -> None:
+    assert [each.endpoint.ip for each in capped(CONTACTS, far)] == [
+        "8.8.1.1",
+        "8.8.1.2",
+        "8.8.2.1",
+        "9.9.1.1",
+    ]
+
+
+def test_addresses_nearby_are_exempt() -> None:
+    assert list(capped(CONTACTS, near)) == CONTACTS
+    assert spread_out(CONTACTS, near) == CONTACTS
+
+
+def test_the_first_of_each_16_come_first() -> None:
+    assert spread_out(CONTACTS, far) == [CONTACTS[0], CONTACTS[5], *CONTACTS[1:5]]
