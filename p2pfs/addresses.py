@@ -12,6 +12,8 @@ from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -81,8 +83,7 @@ class Scope(Enum):
     REFUSED = "refused"
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True, order=True):
     """A literal IP (in canonical text, IPv4-mapped unwrapped, no zone) and a port."""
 
     ip: str

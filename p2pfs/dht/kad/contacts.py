@@ -1,12 +1,14 @@
 """What is known of another node: a hint that somebody gave, or a contact that proved its key.
 
-Values only; where they are kept is `table`, how a proof is made and checked `proof`.
+Values only, and structs since every lookup compares thousands.  Where they are kept is `table`, how
+a proof is made and checked `proof`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from p2pfs.addresses import Endpoint
 
@@ -14,8 +16,7 @@ if TYPE_CHECKING:
     from p2pfs.network import Network
 
 
-@dataclass(frozen=True, slots=True)
-class Hint:
+class Hint(msgspec.Struct, frozen=True):
     """A key that is said to be at a UDP address; its id fits the key, its puzzle is solved."""
 
     public_key: bytes
@@ -23,8 +24,7 @@ class Hint:
     endpoint: Endpoint
 
 
-@dataclass(frozen=True, slots=True)
-class Contact:
+class Contact(msgspec.Struct, frozen=True):
     """A node that proved its key from this UDP address."""
 
     public_key: bytes
@@ -42,8 +42,7 @@ class Contact:
         return Endpoint(self.endpoint.ip, self.https_port)
 
 
-@dataclass(frozen=True, slots=True)
-class ContactSnapshot:
+class ContactSnapshot(msgspec.Struct, frozen=True):
     """A contact as `status` shows it; times are UNIX seconds."""
 
     public_key: bytes

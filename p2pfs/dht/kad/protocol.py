@@ -87,15 +87,15 @@ class Protocol(KademliaProtocol):
         Cancelling it leaves nothing behind.
         """
         message_id = self._random.randbytes(MESSAGE_ID_BYTES)
-        reply: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        reply: asyncio.Future[Reply] = loop.create_future()
+        late = loop.call_later(timeout, _give_up, reply, to, timeout)
         self._calls[message_id] = _Call(to, reply)
         try:
             self.transport.sendto(encode_request(message_id, request), to)
-            async with asyncio.timeout(timeout):
-                return await reply
-        except TimeoutError as error:
-            raise SilentError(f"{to} did not answer within {timeout:.2f} s") from error
+            return await reply
         finally:
+            late.cancel()
             del self._calls[message_id]
 
     def tell(self, to: Endpoint, request: Request) -> None:
@@ -116,6 +116,11 @@ class Protocol(KademliaProtocol):
             call.reply.set_result(parse_reply(data))
         except MalformedError as error:
             call.reply.set_exception(error)
+
+
+def _give_up(reply: asyncio.Future[Reply], to: Endpoint, waited: float) -> None:
+    if not reply.done():
+        reply.set_exception(SilentError(f"{to} did not answer within {waited:.2f} s"))
 
 
 def _no_answer(_request: Request, _source: Endpoint, _length: int) -> None:

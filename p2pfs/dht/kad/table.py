@@ -40,6 +40,7 @@ _CHECK_AGAIN_SECONDS = (1, 5, 60, 60)
 @dataclass(slots=True)
 class _Entry:
     contact: Contact
+    number: int  # its id
     bucket: int
     seen: float
     proven: float
@@ -156,7 +157,9 @@ class Table:
 
     def closest(self, key: bytes, count: int | None = None) -> list[Contact]:
         """Exactly the k, or `count`, closest that answered last time, the closest first."""
-        answering = (entry.contact for entry in self._entries.values() if not entry.failures)
+        answering: Iterable[_Entry] = self._entries.values()
+        if self._failing:
+            answering = [entry for entry in answering if not entry.failures]
         return _closest(answering, key, self.k if count is None else count)
 
     def suspects(self, now: float) -> list[Contact]:
@@ -203,8 +206,7 @@ class Table:
     def _is_sibling(self, new: Contact | Hint) -> bool:
         """Whether it is among the k closest to the own id: these are kept beyond a bucket's k."""
         if self._siblings_reach is None:
-            everybody = (entry.contact for entry in self._entries.values())
-            siblings = _closest(everybody, self._own_id, self.k)
+            siblings = _closest(self._entries.values(), self._own_id, self.k)
             self._siblings_reach = distance(siblings[-1].node_id, self._own_id)
         is_closer = distance(new.node_id, self._own_id) < self._siblings_reach
         return is_closer or len(self._entries) < self.k
@@ -220,7 +222,8 @@ class Table:
 
     def _take(self, contact: Contact, now: float) -> None:
         bucket = self._bucket(contact.node_id)
-        self._entries[contact.public_key] = _Entry(contact, bucket, now, now)
+        number = int.from_bytes(contact.node_id, "big")
+        self._entries[contact.public_key] = _Entry(contact, number, bucket, now, now)
         self._by_endpoint[contact.endpoint] = contact.public_key
         self._siblings_reach = None
 
@@ -252,7 +255,7 @@ class Table:
                 return
 
 
-def _closest(contacts: Iterable[Contact], key: bytes, count: int) -> list[Contact]:
+def _closest(entries: Iterable[_Entry], key: bytes, count: int) -> list[Contact]:
     wanted = int.from_bytes(key, "big")
-    by_distance = {int.from_bytes(each.node_id, "big") ^ wanted: each for each in contacts}
-    return [by_distance[away] for away in sorted(by_distance)[:count]]
+    by_distance = {each.number ^ wanted: each for each in entries}
+    return [by_distance[away].contact for away in sorted(by_distance)[:count]]
