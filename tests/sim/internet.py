@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import zlib
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
@@ -60,6 +61,7 @@ class Internet:
         self.latency = latency
         self.loss = loss
         self.traffic: dict[Endpoint, Traffic] = {}
+        self.sent_to: Counter[Endpoint] = Counter()  # bytes, also those that get lost
         self.taps: list[Tap] = []
         self._loop = loop
         self._random = random
@@ -86,6 +88,7 @@ class Internet:
         traffic = self._traffic(source)
         traffic.sent += 1
         traffic.sent_bytes += len(data)
+        self.sent_to[to] += len(data)
         for tap in self.taps:
             tap(data, source, to)
         if self.loss and self._random.random() < self.loss:

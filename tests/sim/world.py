@@ -107,7 +107,7 @@ class World:
 
     def create(self, address: Endpoint | None = None, identity: Identity | None = None) -> Node:
         """A node that does not run yet, with a key and an IP of its own in a /16 of its own."""
-        address = address or Endpoint(next(self._ips), UDP_PORT)
+        address = address or Endpoint(self.fresh_ip(), UDP_PORT)
         node = Node(identity or next(self._identities), address)
         self.nodes.append(node)
         self._by_https[node.https] = node
@@ -150,10 +150,19 @@ class World:
     async def grow(self, count: int, settle: float = 60.0) -> None:
         """So many newcomers, one after the other, each told of some members; then a while."""
         for _ in range(count):
-            peers = self.some_members()
-            await self.start(self.create(), peers)
-            await asyncio.sleep(1 / _ARRIVALS_A_SECOND)
+            await self.join()
         await asyncio.sleep(settle)
+
+    async def join(self, address: Endpoint | None = None, identity: Identity | None = None) -> Node:
+        """One newcomer, told of some members, and the moment until the next may come."""
+        node, peers = self.create(address, identity), self.some_members()
+        await self.start(node, peers)
+        await asyncio.sleep(1 / _ARRIVALS_A_SECOND)
+        return node
+
+    def fresh_ip(self) -> str:
+        """An IP of a /16 that nobody has."""
+        return next(self._ips)
 
     def at(self, https: Endpoint) -> Node | None:
         """The node that runs there."""

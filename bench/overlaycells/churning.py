@@ -1,0 +1,69 @@
+"""Can records still be found when nodes come and go, and what does staying cost?"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+
+from bench.overlaycells.cells import Cell, Row, Scale, Tally, each_of, grown
+from bench.overlaycells.forks import forked
+from tests.sim.adversaries import churn
+from tests.sim.records import publish, search, some_subject
+from tests.sim.world import World
+
+# Median session in minutes, and the bar.
+_SESSIONS = ((60, 0.999), (15, 0.995), (5, 0.97))
+# Leavers that return with their store.
+_RETURNING = (0.0, 0.5)
+_RECORDS = 100
+_LOOK_EVERY_SECONDS = 600.0
+# IPv4 and UDP.
+_HEADER_BYTES = 28
+_MOST_BYTES_A_SECOND = 1_000.0
+
+
+def churning(scale: Scale) -> Iterator[Row]:
+    """Whoever published is gone soon, as the others are; what is stored must outlive them."""
+    count, hours = scale.size(300, 100), scale.size(6, 1)
+    for minutes, bar in _SESSIONS[:1] if scale.small else _SESSIONS:
+        for returning in _RETURNING:
+            runs = forked(partial(_live, count, hours, minutes, returning), scale.seeds[:1])
+            tally, bytes_a_second = next(iter(runs))
+            how = "half return" if returning else "none return"
+            what = f"record found, {minutes} min sessions, {how}, {hours} h, N={count}"
+            yield tally.row(what, "-", bar)
+            if minutes == _SESSIONS[0][0]:
+                what = f"traffic a node, {minutes} min sessions, {how}"
+                yield Row(what, "-", bytes_a_second, _MOST_BYTES_A_SECOND, "B/s", at_most=True)
+
+
+def _live(count: int, hours: int, minutes: int, returning: float, seed: int) -> tuple[Tally, float]:
+    world = grown(World(seed), count)
+
+    async def find(number: int) -> bool:
+        reader = world.random.choice(world.members())
+        return bool(await search(world, reader, some_subject(number)))
+
+    async def experiment() -> tuple[Tally, float]:
+        publishers = world.random.choices(world.nodes, k=_RECORDS)
+        for number, publisher in enumerate(publishers):
+            await publish(world, publisher, some_subject(number))
+        before, began = _sent(world), world.loop.time()
+        going = asyncio.create_task(churn(world, list(world.nodes), minutes * 60, returning))
+        tally = Tally()
+        for _ in range(round(hours * 3_600 / _LOOK_EVERY_SECONDS)):
+            await asyncio.sleep(_LOOK_EVERY_SECONDS)
+            tally += Tally(sum(await each_of(range(_RECORDS), find)), _RECORDS)
+        going.cancel()
+        return tally, (_sent(world) - before) / (world.loop.time() - began) / count
+
+    return world.run(experiment())
+
+
+def _sent(world: World) -> int:
+    every = world.internet.traffic.values()
+    return sum(each.sent_bytes + each.sent * _HEADER_BYTES for each in every)
+
+
+CELLS = (Cell("churn", churning),)

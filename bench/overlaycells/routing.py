@@ -1,0 +1,171 @@
+"""Is the right node found among misrouters who collude, and how exact are honest lookups?"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import math
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+from bench.overlaycells.cells import Cell, Row, Scale, Tally, chosen, each_of, grown
+from bench.overlaycells.forks import forked
+from p2pfs.dht.kad.wire import HEADER_BYTES, Kind, parse_referrals, parse_reply
+from p2pfs.errors import MalformedError
+from tests.sim.adversaries import Colluders, corrupt
+from tests.sim.world import World
+
+if TYPE_CHECKING:
+    from p2pfs.addresses import Endpoint
+    from tests.sim.world import Node
+
+# Share of colluders, the stock package's figure, the bars: turned hostile, hostile from birth.
+_COLLUDING = (
+    (0.1, ".967", 0.999, 0.999),
+    (0.2, ".873", 0.999, 0.99),
+    (0.3, ".700", 0.99, 0.95),
+    (0.5, ".287", 0.90, 0.80),
+)
+_KS = (8, 20)
+
+
+def misrouting(scale: Scale) -> Iterator[Row]:
+    """Nodes turn into colluders after tables were built among honest ones."""
+    count = scale.size(1_500, 250)
+    for k in _KS[:1] if scale.small else _KS:
+        tallies = [Tally()] * len(_COLLUDING)
+        for of_seed in forked(partial(_turned, scale, count, k), scale.seeds, scale.jobs):
+            tallies = [one + other for one, other in zip(tallies, of_seed, strict=True)]
+        for tally, (share, stock, bar, _) in zip(tallies, _COLLUDING, strict=True):
+            yield tally.row(f"right node, {share:.0%} turned hostile, k={k}, N={count}", stock, bar)
+
+
+def from_birth(scale: Scale) -> Iterator[Row]:
+    """Colluders join, refresh and are met like all others, and have always lied."""
+    count = scale.size(1_500, 150)
+    for k, (share, _, _, bar) in itertools.product(_KS[:1] if scale.small else _KS, _COLLUDING):
+        runs = forked(partial(_born, scale, count, k, share), scale.seeds, scale.jobs)
+        tally = sum(runs, Tally())
+        yield tally.row(f"right node, {share:.0%} hostile from birth, k={k}, N={count}", "-", bar)
+
+
+def recall(scale: Scale) -> Iterator[Row]:
+    """All honest: are the 20 closest found, and over how many referrals?"""
+    yield from _recall(scale, scale.size(1_000, 200), scale.seeds)
+
+
+def recall_large(scale: Scale) -> Iterator[Row]:
+    """The same once in the largest network."""
+    yield from _recall(scale, scale.size(10_000, 250), scale.seeds[:1])
+
+
+def _recall(scale: Scale, count: int, seeds: tuple[int, ...]) -> Iterator[Row]:
+    hits, chains = Tally(), []
+    for tally, lengths in forked(partial(_exact, scale, count), seeds, scale.jobs):
+        hits += tally
+        chains += lengths
+    yield hits.row(f"recall of the 20 closest, N={count}", ".78", 0.999)
+    mean, bar = sum(chains) / len(chains), math.log2(count) / 2 + 1
+    what = f"referral chain to the k closest, N={count} ({len(chains)})"
+    yield Row(what, "-", mean, round(bar, 2), "hops", max(chains), at_most=True)
+
+
+def _turned(scale: Scale, count: int, k: int, seed: int) -> list[Tally]:
+    world = grown(World(seed, k=k), count)
+
+    def turn(share: float) -> Tally:
+        hostile = chosen(world.random, world.nodes, share)
+        colluders = Colluders(hostile)
+        for node in hostile:
+            corrupt(node, colluders.misroute)
+        return _right_nodes(world, colluders, scale.lookups)
+
+    return list(forked(turn, (share for share, *_ in _COLLUDING)))
+
+
+def _born(scale: Scale, count: int, k: int, share: float, seed: int) -> Tally:
+    world, colluders = World(seed, k=k), Colluders()
+
+    async def grow() -> None:
+        for number in range(count):
+            node = await world.join()
+            # The first few are honest: without them there would be no network to attack.
+            if number >= 4 and world.random.random() < share * count / (count - 4):
+                colluders.join(node)
+                corrupt(node, colluders.misroute)
+        await asyncio.sleep(60)
+
+    world.run(grow())
+    return _right_nodes(world, colluders, scale.lookups)
+
+
+def _right_nodes(world: World, colluders: Colluders, lookups: int) -> Tally:
+    """How often an honest node finds another honest one by its id."""
+    hostile = {node.address for node in colluders.nodes}
+    honest = [node for node in world.members() if node.address not in hostile]
+    pairs = [world.random.sample(honest, 2) for _ in range(lookups)]
+
+    async def is_found(pair: list[Node]) -> bool:
+        reader, wanted = pair
+        found = (await reader.server.lookup(wanted.node_id)).closest()
+        return wanted.identity.public_key in {contact.public_key for contact in found}
+
+    return Tally(sum(world.run(each_of(pairs, is_found))), lookups)
+
+
+def _exact(scale: Scale, count: int, seed: int) -> tuple[Tally, list[int]]:
+    world = grown(World(seed), count)
+    # Each looks up once at most: a tap cannot tell two lookups of one reader apart.
+    readers = world.random.sample(world.nodes, min(scale.lookups, count))
+
+    async def look(reader: Node) -> tuple[Tally, int]:
+        key, chains = world.random.randbytes(20), _Chains(world, reader)
+        found = (await reader.server.lookup(key)).closest()
+        chains.close()
+        right = [node for node in world.closest(key, world.k + 1) if node is not reader]
+        wanted = {node.identity.public_key for node in right[: world.k]}
+        given = {contact.public_key for contact in found}
+        longest = max(chains.length(contact.endpoint) for contact in found)
+        return Tally(len(wanted & given), world.k), longest
+
+    looked = world.run(each_of(readers, look))
+    return sum((tally for tally, _ in looked), Tally()), [longest for _, longest in looked]
+
+
+class _Chains:
+    """Listens to a reader's replies: over how many referrals it came to hear of an address."""
+
+    def __init__(self, world: World, reader: Node) -> None:
+        self._taps, self._reader = world.internet.taps, reader.address
+        self._lengths: dict[Endpoint, int] = {}
+        self._taps.append(self._hear)
+
+    def length(self, address: Endpoint) -> int:
+        """0 for whom it knew before."""
+        return self._lengths.get(address, 0)
+
+    def close(self) -> None:
+        self._taps.remove(self._hear)
+
+    def _hear(self, data: bytes, source: Endpoint, to: Endpoint) -> None:
+        if to != self._reader:
+            if source == self._reader and data[0] == Kind.REQUEST:
+                self._lengths.setdefault(to, 0)
+            return
+        if data[0] != Kind.REPLY or len(data) <= HEADER_BYTES:
+            return
+        try:
+            referrals = parse_referrals(parse_reply(data))
+        except MalformedError:
+            return
+        for _, address in referrals:
+            self._lengths.setdefault(address, self.length(source) + 1)
+
+
+CELLS = (
+    Cell("misrouting", misrouting),
+    Cell("from-birth", from_birth),
+    Cell("recall", recall),
+    Cell("recall-large", recall_large),
+)
