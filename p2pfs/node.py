@@ -187,6 +187,7 @@ async def _serve(
                 own,
                 shares,
                 followed,
+                folders,
                 objects,
                 reading,
                 client,

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.delegated import Delegated
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.dht.kad.sweeping import Swept
+    from p2pfs.library.folders import Folders
     from p2pfs.library.followed import Followed
     from p2pfs.library.reading import Reading
     from p2pfs.network import Network
@@ -44,6 +45,7 @@ class Parts:
     own: OwnKey
     shares: Shares
     followed: Followed
+    folders: Folders
     objects: Objects
     reading: Reading
     client: Client
@@ -91,6 +93,16 @@ class Parts:
                 status.RouterStatus(each.url, each.asked, each.found, each.last_error)
                 for each in self.routers
             ],
+            folders=[
+                status.FolderStatus(
+                    status.text_of(path),
+                    str(cid) if cid else None,
+                    ": ".join(filter(None, self.folders.state(path))),
+                )
+                for path, cid in self.folders.all().items()
+            ],
+            noticing=self.followed.share_folder.watching.trouble,
+            clock_behind=self._clock_behind(),
         )
 
     def pages(self) -> dict[str, Callable[[], bytes]]:
@@ -109,6 +121,10 @@ class Parts:
     def own_addresses(self) -> Sequence[Endpoint]:
         """Where others can reach this node, as far as is known by now."""
         return self.kad.own_addresses() if self.kad else ()
+
+    def _clock_behind(self) -> float | None:
+        ahead = self.kad.ahead() if self.kad else None
+        return None if ahead is None else ahead + self.clock.offset
 
     def _address(self) -> str | None:
         if self.kad is None:

@@ -76,6 +76,14 @@ class ShareStatus(msgspec.Struct, frozen=True):
     size: int
 
 
+class FolderStatus(msgspec.Struct, frozen=True):
+    """A directory of `share/`, by its path below that; `cid` is null while it has none."""
+
+    path: str
+    cid: str | None
+    state: str
+
+
 class CacheStatus(msgspec.Struct, frozen=True):
     """Bytes held of what was fetched; a quota of None is no limit."""
 
@@ -84,7 +92,11 @@ class CacheStatus(msgspec.Struct, frozen=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """The whole node.  `status --json` prints exactly this; fields are only ever added."""
+    """The whole node.  `status --json` prints exactly this; fields are only ever added.
+
+    `noticing` says why changes behind the mount are noticed late, and is empty if they are not;
+    `clock_behind` by how many seconds this machine's clock is behind its peers' median.
+    """
 
     version: str
     pid: int
@@ -101,6 +113,9 @@ class Status(msgspec.Struct, frozen=True):
     served_bytes: int
     fetched_bytes: dict[str, int]
     delegated: list[RouterStatus] = []
+    folders: list[FolderStatus] = []
+    noticing: str = ""
+    clock_behind: float | None = None
 
 
 def text_of(path: bytes | Path) -> str:

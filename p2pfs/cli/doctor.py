@@ -69,13 +69,13 @@ def _findings() -> Iterator[Finding]:
         yield from judging.judge_ports(probing.probe_ports(settings.listen), moves_on=moves_on)
     yield judging.judge_running(running)
     yield from judging.judge_routers(running)
-    yield judging.judge_clock(probing.probe_clock())
+    yield judging.judge_clock(probing.probe_clock(), running.clock_behind)
     yield judging.judge_folder(probing.probe_folder("data", settings.places.data))
     yield judging.judge_folder(probing.probe_folder("share", settings.share))
     cache = probing.probe_folder("cache", settings.places.cache)
     yield judging.judge_folder(cache, settings.min_free)
     yield judging.judge_descriptors(probing.probe_descriptors())
-    yield judging.judge_watches(probing.probe_watches())
+    yield judging.judge_watches(probing.probe_watches(), running.noticing)
 
 
 def _version() -> Finding:
@@ -159,6 +159,8 @@ def _running() -> Running:
         wrong,
         overlay.problem,
         routers,
+        clock_behind=status.clock_behind,
+        noticing=status.noticing,
     )
 
 

@@ -81,3 +81,7 @@ class Running:
     """Why nobody answers it, or what else is odd, as far as it knows."""
     routers: tuple[tuple[str, str], ...] = ()
     """Each delegated router, and why it failed last."""
+    clock_behind: float | None = None
+    """Seconds behind its peers' median."""
+    noticing: str = ""
+    """Why it notices late what changes behind the mount."""

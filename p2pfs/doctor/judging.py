@@ -9,6 +9,7 @@ import errno
 import shlex
 from typing import TYPE_CHECKING
 
+from p2pfs.content.metainfo import SKEW_SECONDS
 from p2pfs.doctor.facts import Answer, Clock, Device, Folder, Fuse, Port, Running
 from p2pfs.doctor.findings import Finding
 from p2pfs.text import counted, human_bytes
@@ -114,10 +115,14 @@ def _port(port: Port, *, moves_on: bool) -> Finding:
     return Finding("ports", "fail", says, "name one of its own addresses; `ip addr` lists them")
 
 
-def judge_clock(clock: Clock) -> Finding:
-    """Whether records that this node signs will count."""
+def judge_clock(clock: Clock, behind: float | None = None) -> Finding:
+    """Whether records that this node signs will count; `behind` the peers by so many seconds."""
     if clock.now < _MADE_AT:
         says = "it shows a time before this version was made; what it signs has expired"
+        return Finding("clock", "fail", says, "`sudo timedatectl set-ntp true`, or set it by hand")
+    if behind is not None and abs(behind) > SKEW_SECONDS:
+        which = "behind" if behind > 0 else "ahead of"
+        says = f"it is {abs(behind) / 60:.0f} min {which} most peers', who refuse what it signs"
         return Finding("clock", "fail", says, "`sudo timedatectl set-ntp true`, or set it by hand")
     if clock.synchronised is False:
         says = "no other clock sets it; over 5 min off, others refuse what this node signs"
@@ -156,14 +161,17 @@ def judge_descriptors(most: int) -> Finding:
     )
 
 
-def judge_watches(most: int | None) -> Finding:
-    """Whether changes behind the mount will be noticed at once."""
+def judge_watches(most: int | None, trouble: str = "") -> Finding:
+    """Whether changes behind the mount are noticed at once; `trouble` is a running node's word."""
     if most is None:
         says = "the kernel has no inotify: changes made behind the mount are seen late"
         return Finding("inotify", "warn", says, "use a kernel with CONFIG_INOTIFY_USER")
     says = f"{counted(most, 'folder')} can be watched by all programs of a user"
+    fix = f"`sudo sysctl fs.inotify.max_user_watches={_GOOD_WATCHES * 8}`"
+    if trouble:
+        says = f"changes made behind the mount are noticed late: {trouble}"
+        return Finding("inotify", "warn", says, f"a share folder on a local disk; {fix}")
     if most < _GOOD_WATCHES:
-        fix = f"`sudo sysctl fs.inotify.max_user_watches={_GOOD_WATCHES * 8}`"
         return Finding("inotify", "warn", says, fix)
     return Finding("inotify", "ok", says)
 

@@ -129,6 +129,7 @@ class ExtendedAttributes:
         if path is None or not stat.S_ISREG(found.st_mode):
             return {}
         state, reason = self._ingest.state(path)
+        reason = reason or _left_out(path)
         said = {
             _OURS + b"state": f"{state}: {reason}" if reason else str(state),
             _OURS + b"last_error": reason if state == "failed" else "",
@@ -157,6 +158,15 @@ class ExtendedAttributes:
             _OURS + b"providers": _peers([self._own.public_key]),
             _OURS + b"cached": "100",
         }
+
+
+def _left_out(path: bytes) -> str:
+    """What an own file cannot be, by its name alone."""
+    try:
+        path.rpartition(b"/")[2].decode()
+    except UnicodeDecodeError:
+        return "its name is not UTF-8, so it is left out of its folder's content id"
+    return ""
 
 
 def _settable(node: Node, name: bytes) -> bytes:

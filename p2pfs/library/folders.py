@@ -78,6 +78,10 @@ class Folders:
         """The content id of a directory; None while it has none."""
         return None if path in self._disturbed else self._built.get(path, (None, 0))[0]
 
+    def all(self) -> dict[bytes, Cid | None]:
+        """Every directory that was looked at, with its content id."""
+        return {path: self.cid(path) for path in sorted(self._built.keys() | self._states.keys())}
+
     def state(self, path: bytes) -> tuple[ShareState, str]:
         """How far a directory is, and why it is not further."""
         cid = self.cid(path)

@@ -113,6 +113,11 @@ def test_a_clock_that_is_wrong_or_alone() -> None:
     assert is_bad(judge_clock(Clock(0.0, None)), "fail", "timedatectl")
     assert is_bad(judge_clock(Clock(NOW, False)), "warn", "timedatectl")
     assert judge_clock(Clock(NOW, None)).verdict == "ok"
+    assert judge_clock(Clock(NOW, True), behind=200.0).verdict == "ok"
+    for behind, which in ((600.0, "10 min behind"), (-600.0, "10 min ahead")):
+        finding = judge_clock(Clock(NOW, True), behind)
+        assert is_bad(finding, "fail", "timedatectl")
+        assert which in finding.says
 
 
 def test_a_folder_must_take_writes() -> None:
@@ -127,6 +132,7 @@ def test_limits_of_the_system() -> None:
     assert is_bad(judge_descriptors(100), "fail", "ulimit")
     assert is_bad(judge_descriptors(1024), "warn", "LimitNOFILE")
     assert is_bad(judge_watches(100), "warn", "max_user_watches")
+    assert is_bad(judge_watches(1 << 20, "too many folders"), "warn", "max_user_watches")
     assert is_bad(judge_watches(None), "warn", "INOTIFY")
 
 

@@ -15,6 +15,7 @@ from tools.testbed import wait_until
 pytestmark = pytest.mark.kernel
 
 REFERENCE = Path(__file__).parent.parent / "reference"
+STATE = "user.p2pfs.state"
 FILES = 100
 FILE_BYTES = 300 * 1024
 
@@ -99,3 +100,26 @@ def test_a_folder_has_the_reference_importers_cids_and_is_listed_elsewhere(
     wait_until(
         lambda: published(publisher.share / "album") != cid, 20, "another content id without it"
     )
+
+
+def test_folders_are_told_with_their_state_and_what_is_left_out_of_them(
+    make_node: MakeNode,
+) -> None:
+    node, _ = start_chain(make_node, 2)
+    odd = os.fsencode(node.share / "album") + b"/n\xf6n"
+    (node.share / "album" / "disc").mkdir(parents=True)
+    for path in (odd, os.fsencode(node.share / "album" / "disc" / "one")):
+        with open(path, "wb") as file:
+            file.write(b"music" + path)
+    published(node.share / "album" / "disc")
+    wait_until(lambda: b"without 1" in os.getxattr(node.share / "album", STATE), 20, "the remark")
+    wait_until(lambda: os.getxattr(odd, STATE).startswith(b"published: "), 20, "its file published")
+    assert b"left out of its folder" in os.getxattr(odd, STATE)
+    status = node.status()
+    told = {folder["path"]: folder for folder in status["folders"]}
+    assert told.keys() == {"album", "album/disc"}
+    cid = os.getxattr(node.share / "album", "user.p2pfs.cid").decode()
+    assert told["album"]["cid"] == cid
+    assert told["album/disc"]["state"] == "published"
+    assert status["noticing"] == ""
+    assert abs(status["clock_behind"]) < 5

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from p2pfs.dht.kad.clock import monotonic
+from p2pfs.dht.kad.clocks import Clocks
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.proof import proven
 from p2pfs.dht.kad.wire import NONCE_BYTES, Ping, Store, pack_address
@@ -62,6 +63,8 @@ class Asker:
         self._is_exempt = is_exempt
         self._is_listed = is_listed
         self._random = settings.random
+        self._clock = settings.clock
+        self.clocks = Clocks()
         self._handshakes: dict[Endpoint, _Handshake] = {}
 
     async def ask(self, to: Endpoint, request: Request) -> Reply:
@@ -79,7 +82,10 @@ class Asker:
             request, nonce=self._random.randbytes(NONCE_BYTES), named=pack_address(to)
         )
         reply = await self.ask(to, request)
-        return reply, proven(reply, request, to, self._own_port(), self._network)
+        who = proven(reply, request, to, self._own_port(), self._network)
+        if reply.proof is not None:
+            self.clocks.saw(reply.proof.public_key, reply.proof.time, self._clock())
+        return reply, who
 
     async def knock(self, to: Endpoint) -> Proven:
         """Who is at an address; raises SilentError, MalformedError."""

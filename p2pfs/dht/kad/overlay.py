@@ -220,6 +220,10 @@ class KadOverlay:
         """The contacts as they are now; never waits."""
         return self._server.contacts_snapshot
 
+    def ahead(self) -> float | None:
+        """By how many seconds the clocks of others are ahead, their median; never waits."""
+        return self._server.asker.clocks.ahead()
+
     def observed(self) -> tuple[Endpoint, ...]:
         """The UDP addresses at which peers see this node, the best attested first; never waits."""
         return self._server.observed_snapshot
