@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio
 from trio.testing import MockClock, wait_all_tasks_blocked
 
-from p2pfs.concurrency import SingleFlight, all_of, open_nursery
+from p2pfs.concurrency import SingleFlight, all_of, in_thread, open_nursery
 from p2pfs.errors import NotFoundError, NotRunningError
 
 
@@ -127,3 +129,36 @@ async def test_askers_learn_that_the_nursery_was_cancelled() -> None:
         with pytest.raises(NotRunningError):
             await flight.wait_result()
         outer.cancel_scope.cancel()
+
+
+async def test_a_call_in_a_thread_returns_and_raises_as_itself() -> None:
+    limiter = trio.CapacityLimiter(1)
+    assert await in_thread(limiter, divmod, 7, 3) == (2, 1)
+    with pytest.raises(ZeroDivisionError):
+        await in_thread(limiter, divmod, 7, 0)
+    assert await in_thread(limiter, threading.get_ident) != threading.get_ident()
+    assert limiter.borrowed_tokens == 0
+
+
+async def test_a_call_given_up_on_keeps_its_place_until_its_thread_ends() -> None:
+    limiter, disk_answers = trio.CapacityLimiter(1), threading.Event()
+    with trio.move_on_after(0) as given_up:
+        await in_thread(limiter, disk_answers.wait)  # not even begun: the scope was cancelled
+    assert given_up.cancelled_caught
+    assert limiter.borrowed_tokens == 0
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(in_thread, limiter, disk_answers.wait)
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert limiter.borrowed_tokens == 1
+    disk_answers.set()
+    assert await in_thread(limiter, int, "5") == 5  # waits until there is room
+
+
+async def test_calls_beyond_the_limit_wait_and_all_are_made() -> None:
+    limiter, made = trio.CapacityLimiter(3), list[int]()
+    async with open_nursery() as nursery:
+        for number in range(50):
+            nursery.start_soon(in_thread, limiter, made.append, number)
+    assert sorted(made) == list(range(50))
+    assert limiter.borrowed_tokens == 0

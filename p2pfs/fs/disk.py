@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 import trio
 
+from p2pfs.concurrency import in_thread
 from p2pfs.fs.folder import Location
 from p2pfs.fs.tree import Node, Shared, Tree
 
@@ -42,9 +43,7 @@ class Disk:
 
         It is given up on only when the mount ends: a disk that hangs must not hold that up.
         """
-        return await trio.to_thread.run_sync(
-            call, *arguments, abandon_on_cancel=True, limiter=self._limiter
-        )
+        return await in_thread(self._limiter, call, *arguments)
 
     def path(self, node: Node) -> bytes | None:
         """Where an entry is below the share folder, if it has a name."""
