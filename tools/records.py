@@ -17,9 +17,9 @@ from p2pfs.addresses import Endpoint, encode_addresses
 from p2pfs.content import signedmap
 from p2pfs.content.cid import raw_cid
 from p2pfs.content.dag_cbor import Link
-from p2pfs.content.metainfo import DOMAIN
+from p2pfs.content.metainfo import DOMAIN, parse_meta
 from p2pfs.dht.recordpages import encode_batches
-from p2pfs.dht.records import tag_subject
+from p2pfs.dht.records import shard_subject, tag_subject
 from p2pfs.identity import load_identity
 from p2pfs.network import public_network
 from p2pfs.peers.client import open_client
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from p2pfs.content.dag_cbor import Value
+    from p2pfs.dht.records import Subject
     from tools.testbed import Node
 
 _HOUR = 3_600
@@ -59,8 +60,20 @@ def signed_meta(key: Ed25519PrivateKey, content: bytes, **fields: Value) -> byte
 
 def store(tag: str, values: Iterable[bytes], nodes: Sequence[Node]) -> list[int]:
     """POST records under a tag to each of the nodes; how many each says it keeps."""
-    batches = encode_batches((tag_subject(tag), value) for value in values)
-    return trio.run(_store, batches, nodes)
+    return store_under(((tag_subject(tag), value) for value in values), nodes)
+
+
+def store_in_shards(tag: str, values: Iterable[bytes], nodes: Sequence[Node]) -> list[int]:
+    """The same at the tag's second level."""
+    network, now = public_network(NETWORK), int(time.time())
+    metas = (parse_meta(value, network, now) for value in values)
+    shards = ((shard_subject(tag_subject(tag), each.cid.multihash), each) for each in metas)
+    return store_under(((subject, meta.encoded) for subject, meta in shards), nodes)
+
+
+def store_under(records: Iterable[tuple[Subject, bytes]], nodes: Sequence[Node]) -> list[int]:
+    """POST records to each of the nodes; how many each says it keeps."""
+    return trio.run(_store, encode_batches(records), nodes)
 
 
 async def _store(batches: Sequence[bytes], nodes: Sequence[Node]) -> list[int]:

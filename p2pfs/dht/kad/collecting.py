@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import trio
 
 from p2pfs.concurrency import open_nursery
+from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.exchange import Heard, Holding
 from p2pfs.dht.recordpages import MAX_KNOWN, parse_page
 from p2pfs.dht.records import value_digest
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from p2pfs.addresses import Endpoint
-    from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.records import Subject
 
 T = TypeVar("T")
@@ -43,9 +43,9 @@ _LOG = logging.getLogger(__name__)
 
 # 1,000 meta-infos of 1 KiB are five pages of 240 KiB; a holder that never ends is cut off here.
 _MOST_PAGES = 8
-# Copies are much the same: one is read whole, of the others what it lacks.  Two at a time, so that
-# none that dawdles holds up all.
-_READ_AT_ONCE = 2
+# Copies are much the same: one is read whole, of the others what it lacks.  So the next is asked
+# when the one before has told all, or beside it if that dawdles.
+_NEXT_HOLDER_SECONDS = 0.5
 
 
 class Collection(Generic[T]):
@@ -64,7 +64,6 @@ class Collection(Generic[T]):
         self._fetch_page = fetch_page
         self._seen: set[T] = set()
         self._digests: set[bytes] = set()
-        self._reading = trio.CapacityLimiter(_READ_AT_ONCE)
 
     async def run(self, gather: Gather) -> Heard:
         """Until every holder was heard whole, or given up."""
@@ -82,12 +81,15 @@ class Collection(Generic[T]):
             with send:
                 answered.append(await gather(tell))
 
+        waiting, next_holder = trio.open_memory_channel[Contact](math.inf)
         async with open_nursery() as nursery, receive:
             nursery.start_soon(ask)
-            async for holding in receive:
-                self._take(holding)
-                if holding.more and holding.holder is not None:
-                    nursery.start_soon(self._read_in_turn, holding.holder)
+            nursery.start_soon(self._read_in_turn, next_holder)
+            with waiting:
+                async for holding in receive:
+                    self._take(holding)
+                    if holding.more and holding.holder is not None:
+                        waiting.send_nowait(holding.holder)
         return answered[0]
 
     def _take(self, holding: Holding) -> None:
@@ -96,9 +98,19 @@ class Collection(Generic[T]):
         said, _ = self._heard((record.value for record in holding.records), told_by)
         self._hand_on(said)
 
-    async def _read_in_turn(self, holder: Contact) -> None:
-        async with self._reading:
+    async def _read_in_turn(self, holders: trio.MemoryReceiveChannel[Contact]) -> None:
+        async with open_nursery() as nursery:
+            async for holder in holders:
+                is_read = trio.Event()
+                nursery.start_soon(self._read_whole, holder, is_read)
+                with trio.move_on_after(_NEXT_HOLDER_SECONDS):
+                    await is_read.wait()
+
+    async def _read_whole(self, holder: Contact, is_read: trio.Event) -> None:
+        try:
             await self._read_pages(holder)
+        finally:
+            is_read.set()
 
     async def _read_pages(self, holder: Contact) -> None:
         cursor = b""
