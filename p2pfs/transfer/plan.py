@@ -147,10 +147,16 @@ class Plan:
         return (
             self._run_of_partial(blocked, unasked, True, now)
             or self._run_of_whole(self._swarm.ours(blocked, window, now), True, now)
-            or self._run_of_whole(self._overdue(blocked, now), True, now)
+            or self._overdue_run(blocked, window, now)
             or self._run_of_partial(unasked, unasked, False, now)
             or self._run_of_whole(self._swarm.ours(unasked, window, now), False, now)
         )
+
+    def _overdue_run(self, blocked: Intervals, window: Span, now: float) -> Run | None:
+        run = self._run_of_whole(self._overdue(blocked, now), True, now)
+        if run is not None:
+            self._swarm.let_down(run.start, window, now)
+        return run
 
     def _overdue(self, blocked: Intervals, now: float) -> list[Span]:
         """What was left to others, and blocks a reader for too long."""

@@ -42,6 +42,10 @@ _ASK_AGAIN_SECONDS = 0.5
 _GROWING_SECONDS = 3.0
 # One who has not what it was asked for, or nothing at all; doubled each time.
 _FIRST_LACK_SECONDS = 0.1
+# One who again did not bring what was left to it, and gave nothing since, is left nothing for so
+# long; doubled each time, until it gives something.
+_FIRST_DISTRUST_SECONDS = 2.0
+_MAX_DISTRUST_SECONDS = 300.0
 # RFC 6298, section 2: how much one sample moves the smoothed delay and its variation.
 _DELAY_GAIN = 1 / 8
 _VARIATION_GAIN = 1 / 4
@@ -69,6 +73,8 @@ class Standing:
         self._is_to_tell = False
         self._grown = 0, 0
         self._grew_at = -inf
+        self._distrust_seconds = 0.0
+        self._trusted_at = -inf
         self._lacks = 0
         self.is_measured = rate is not None
         self.run_bytes = _within(rate * RUN_SECONDS) if rate is not None else FIRST_RUN_BYTES
@@ -148,9 +154,16 @@ class Standing:
         return now < self._grew_at + _GROWING_SECONDS
 
     def is_reading(self, place: tuple[int, int], now: float) -> bool:
-        """Whether it is getting parts there."""
+        """Whether it is getting parts there, and brings what is left to it."""
         start, stop = self._grown
-        return self.is_growing(now) and start < place[1] and place[0] < stop
+        is_there = start < place[1] and place[0] < stop
+        return is_there and self.is_growing(now) and now >= self._trusted_at
+
+    def let_down(self, now: float) -> None:
+        """It did not bring in time what was left to it."""
+        self._trusted_at = now + self._distrust_seconds
+        longer = max(2 * self._distrust_seconds, _FIRST_DISTRUST_SECONDS)
+        self._distrust_seconds = min(longer, _MAX_DISTRUST_SECONDS)
 
     def told(self, held: Intervals, size: int, now: float) -> None:
         """It has said which parts of `size` bytes it has; with none, it may yet get some."""
@@ -186,6 +199,7 @@ class Standing:
         self.fetched_bytes += size
         self.failures = 0
         self._lacks = 0
+        self._distrust_seconds = 0.0
 
     def completed(self, size: int, seconds: float, rtt: float | None) -> None:
         """A whole run came; the next is as long as fits into its time at this speed."""

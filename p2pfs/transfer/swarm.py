@@ -55,6 +55,16 @@ class Swarm:
         ours = (part for part in pieces(spans) if self._is_ours(part[0], sharers))
         return sorted(ours, key=lambda part: any(peer.has(part[0]) for peer in partial))
 
+    def let_down(self, position: int, window: Span, now: float) -> None:
+        """What was left to another there blocks a reader: that one is left nothing for a while.
+
+        Else whoever only says that it reads here could stall all others.
+        """
+        sharers = self._sharers(window, now)
+        if sharers and not any(peer.has(position) for peer in sharers):
+            part = position // PART_BYTES
+            min(sharers, key=lambda peer: _weight(peer.key, part)).let_down(now)
+
     def _sharers(self, window: Span, now: float) -> list[Standing]:
         """Whom something can be left to: they get more there, and not much slower than we can."""
         whole = (peer.run_bytes for peer in self._peers.values() if peer.is_whole)

@@ -25,7 +25,7 @@ from tests.transfer.fakes import (
     file_of,
     providers,
 )
-from tests.transfer.test_download import read_through
+from tests.transfer.test_download import downloading, read_through
 
 if TYPE_CHECKING:
     import trio.testing
@@ -114,6 +114,27 @@ def test_nothing_is_left_to_who_is_far_slower_than_the_one_with_all() -> None:
     assert ours(swarm(1, quick, slow), (0, SIZE)) == Intervals([(0, SIZE)])
 
 
+def test_who_does_not_bring_what_is_left_to_it_is_left_nothing_for_ever_longer() -> None:
+    window, now = (MIB, 9 * MIB), 0.0
+    idle = reader(2)
+    alone = swarm(1, idle)
+    waits = []
+    for turn in range(4):
+        idle.told(Intervals([(0, turn + 1)]), SIZE, now)
+        left = ours(alone, window, window=window, now=now).gaps(*window)
+        alone.let_down(left[0][0], window, now)
+        before = now
+        while ours(alone, window, window=window, now=now) == Intervals([window]):
+            now += 1.0
+            idle.told(Intervals([(0, turn + 2 + int(now))]), SIZE, now)
+        waits.append(now - before)
+    assert waits == [0.0, 2.0, 4.0, 8.0]
+    idle.landed(1)
+    idle.let_down(now)
+    idle.told(Intervals([(0, MIB)]), SIZE, now + 2)
+    assert ours(alone, window, now=now + 2) != Intervals([window])
+
+
 @given(st.lists(st.tuples(st.integers(0, SIZE), st.integers(1, SIZE)), max_size=4))
 def test_spans_are_cut_into_parts_and_nothing_is_lost(spans: list[tuple[int, int]]) -> None:
     wanted = Intervals((start, start + length) for start, length in spans)
@@ -147,3 +168,24 @@ async def test_readers_at_the_same_place_take_little_more_than_one_copy_from_who
             readers.start_soon(read_through, download, objects[name], content, 32 * MIB)
     assert source.sent < 1.3 * dag.size
     assert trio.current_time() < 64 / 4  # what one alone takes, with two requests at a time
+
+
+async def test_who_only_says_that_it_reads_here_stalls_nobody_for_long(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(64 * MIB)
+    parts = [Intervals() for _ in range(8)]
+    boasters = {f"boaster{number}": FakePeer(holds=holds) for number, holds in enumerate(parts)}
+    client = FakeClient(dag, source=FakePeer(rate=8 * MIB), **boasters)
+
+    async def boast() -> None:
+        while True:
+            await trio.sleep(0.3)
+            for holds in parts:
+                holds.add(0, int(trio.current_time() * 1000))
+
+    async with downloading(client, dag) as (download, held), trio.open_nursery() as nursery:
+        nursery.start_soon(boast)
+        await read_through(download, held, content, 32 * MIB)
+        nursery.cancel_scope.cancel()
+    assert trio.current_time() < 24  # 8 without them, 30 if all they do not bring were left to them
