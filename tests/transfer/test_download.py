@@ -663,6 +663,7 @@ async def test_a_patient_one_gets_room_like_a_reader(
 async def test_chunks_that_nobody_with_the_file_gives_come_from_who_has_them_otherwise(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
+    autojump_clock.autojump_threshold = 0.05  # chunks are written in threads, in real time
     dag, content = file_of(2 * MIB)
     client = FakeClient(dag, gone=FakePeer(is_gone=True), other=FakePeer())
     strays = FakeOverlay(providers(client, "other"))
