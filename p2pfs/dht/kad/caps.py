@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, TypeVar
 from p2pfs.addresses import prefix_group
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 
     from p2pfs.addresses import Endpoint
 
@@ -67,3 +67,10 @@ def spread_out(ordered: Iterable[T], is_near: Callable[[str], bool]) -> list[T]:
         ranked.append((0 if is_near(each.endpoint.ip) else seen[wide], each))
         seen[wide] += 1
     return [each for _, each in sorted(ranked, key=lambda pair: pair[0])]
+
+
+def one_at_most(ordered: Sequence[T], suspects: Container[Endpoint]) -> list[T]:
+    """Without all but the first at those addresses, unless they are all there is."""
+    first = next((each for each in ordered if each.endpoint in suspects), None)
+    others = [each for each in ordered if each is first or each.endpoint not in suspects]
+    return others if len(others) > 1 else list(ordered)

@@ -9,7 +9,7 @@ import asyncio
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.caps import capped, spread_out
+from p2pfs.dht.kad.caps import capped, one_at_most, spread_out
 from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import distance, hint
 from p2pfs.dht.kad.crawl import crawl
@@ -77,7 +77,8 @@ class Finder:
         if reach is not None:
             shown = blinded(key, reach, server.settings.random.randbytes(NODE_ID_BYTES))
         known = spread_out(server.table.closest(key, len(server.table)), self._is_near)
-        starts = [contact.hint for contact in known]
+        trusted = one_at_most(known, server.announced)
+        starts = [contact.hint for contact in trusted]
         lookup = Lookup(key, server.own_key, starts, self._is_near, server.settings.k)
         server.table.touch(key, monotonic())
 

@@ -49,6 +49,8 @@ _MOST_SAVED = 200
 # What a LAN's nodes announce is looked at so often, a second apart: a datagram may be lost.
 _FOUND_TRIES = 3
 _MOST_FOUND = 64
+# As many as a table can hold.
+_MOST_ANNOUNCED = 3_200
 
 
 class Membership:
@@ -82,9 +84,15 @@ class Membership:
 
     def look_at(self, address: Endpoint) -> None:
         """Knock at an address that somebody on the LAN announces, a few times."""
-        if len(self._found) < _MOST_FOUND and not self._server.table.answers(address):
-            self._found[address] = _FOUND_TRIES
-            self._look_around()
+        server = self._server
+        if len(self._found) >= _MOST_FOUND or server.table.answers(address):
+            return
+        if address not in self.known:
+            server.announced[address] = None
+            if len(server.announced) > _MOST_ANNOUNCED:
+                server.announced.popitem(last=False)
+        self._found[address] = _FOUND_TRIES
+        self._look_around()
 
     async def run(self) -> None:
         """Until cancelled; leaves no task behind, and saves the contacts."""

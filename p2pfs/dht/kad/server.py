@@ -7,6 +7,7 @@ Nothing here knows trio or HTTPS; `overlay` is the other side.  How a node joins
 from __future__ import annotations
 
 import asyncio
+from collections import OrderedDict
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
@@ -60,6 +61,8 @@ class Server(KademliaServer):
         self.own_key = settings.identity.public_key
         self.own_id = own_id
         self.named_ips = {peer.ip for peer in settings.peers}
+        # Where nodes are that nobody but the LAN has told of: whoever is on it can make up many.
+        self.announced: OrderedDict[Endpoint, None] = OrderedDict()
         self.table = Table(own_id, is_near, settings.k)
         self.observed = Observed(is_near)
         self.acquaintances = Acquaintances()

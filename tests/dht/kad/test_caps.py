@@ -1,4 +1,4 @@
-from p2pfs.dht.kad.caps import capped, spread_out
+from p2pfs.dht.kad.caps import capped, one_at_most, spread_out
 from tests.dht.kad.nodes import contact
 
 
@@ -30,3 +30,11 @@ def test_addresses_nearby_are_exempt() -> None:
 
 def test_the_first_of_each_16_come_first() -> None:
     assert spread_out(CONTACTS, far) == [CONTACTS[0], CONTACTS[5], *CONTACTS[1:5]]
+
+
+def test_of_those_that_only_the_lan_told_of_one_begins_a_path_unless_there_are_no_others() -> None:
+    announced = {each.endpoint for each in CONTACTS[1:5]}
+    assert one_at_most(CONTACTS, announced) == [CONTACTS[0], CONTACTS[1], CONTACTS[5]]
+    assert one_at_most(CONTACTS[1:5], announced) == CONTACTS[1:5]
+    assert one_at_most(CONTACTS, set()) == CONTACTS
+    assert one_at_most([], announced) == []

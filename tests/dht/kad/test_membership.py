@@ -49,3 +49,16 @@ async def test_what_the_lan_announces_for_nothing_is_forgotten_after_a_few_knock
         assert len(membership._found) <= 64
         await wait_until(lambda: not membership._found and not membership._busy, 10)
         assert not membership._knocked
+
+
+async def test_who_is_known_only_from_the_lan_is_marked_and_whom_the_user_named_is_not() -> None:
+    async with (
+        open_node() as (_, named),
+        open_node() as (_, announced),
+        open_node(named) as (overlay, _),
+    ):
+        await overlay.wait_settled()
+        for address in (named, announced):
+            await overlay.look_at(address)
+        await wait_until(lambda: len(overlay.contacts()) == 2)
+        assert list(overlay._server.announced) == [announced]
