@@ -142,10 +142,9 @@ class Membership:
             knocks = set(self._busy.values())
             while knocks and not len(self._server.table):
                 _, knocks = await asyncio.wait(knocks, return_when=asyncio.FIRST_COMPLETED)
-            if len(self._server.table):
-                await self._server.finder.lookup(self._server.own_id)
         finally:
-            self._settled.set()
+            if not len(self._server.table):  # else `_refresh` looks for the own id first
+                self._settled.set()
 
     def _look_around(self) -> None:
         """Knock at whoever is due, and at those contacts that failed."""
@@ -210,7 +209,10 @@ class Membership:
                 _LOG.exception("in the overlay")
 
     async def _look_up_old_buckets(self) -> None:
-        await self._server.finder.lookup(self._server.own_id)
+        try:
+            await self._server.finder.lookup(self._server.own_id)
+        finally:
+            self._settled.set()
         before = monotonic() - _STALE_SECONDS
         for bucket in self._server.table.stale_buckets(before)[:_SMALL]:
             await self._server.finder.lookup(

@@ -188,12 +188,21 @@ class Table:
         self._touched[self._bucket(key)] = now
 
     def stale_buckets(self, before: float) -> list[int]:
-        """Buckets that hold contacts and that no lookup went through since `before`."""
+        """Buckets that hold contacts and that no lookup went through since `before`.
+
+        Not those that hold none but the k closest to the own id, which its own lookup finds.
+        """
         held = {entry.bucket for entry in self._entries.values()}
+        if len(self._entries) >= self.k:
+            deepest = self._bucket_at(self._reach_of_siblings())
+            held = {bucket for bucket in held if bucket <= deepest}
         return sorted(bucket for bucket in held if self._touched.get(bucket, -math.inf) < before)
 
     def _bucket(self, node_id: bytes) -> int:
-        return min(BUCKETS - 1, BUCKETS - distance(self._own_id, node_id).bit_length())
+        return self._bucket_at(distance(self._own_id, node_id))
+
+    def _bucket_at(self, away: int) -> int:
+        return min(BUCKETS - 1, BUCKETS - away.bit_length())
 
     def _members(self, bucket: int) -> list[Contact]:
         return [entry.contact for entry in self._entries.values() if entry.bucket == bucket]
@@ -205,11 +214,17 @@ class Table:
 
     def _is_sibling(self, new: Contact | Hint) -> bool:
         """Whether it is among the k closest to the own id: these are kept beyond a bucket's k."""
+        return distance(new.node_id, self._own_id) < self._reach_of_siblings()
+
+    def _reach_of_siblings(self) -> int:
+        """How far the k-th closest to the own id is; beyond everybody while there are fewer."""
         if self._siblings_reach is None:
             siblings = _closest(self._entries.values(), self._own_id, self.k)
-            self._siblings_reach = distance(siblings[-1].node_id, self._own_id)
-        is_closer = distance(new.node_id, self._own_id) < self._siblings_reach
-        return is_closer or len(self._entries) < self.k
+            everybody = len(siblings) < self.k
+            self._siblings_reach = (
+                1 << BUCKETS if everybody else distance(siblings[-1].node_id, self._own_id)
+            )
+        return self._siblings_reach
 
     def _within_caps(self, new: Contact | Hint, members: list[Contact]) -> bool:
         if self._is_near(new.endpoint.ip):

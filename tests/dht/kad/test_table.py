@@ -199,6 +199,14 @@ def test_a_bucket_that_no_lookup_went_through_is_stale(bucket: int) -> None:
     assert table.stale_buckets(10) == []
 
 
+def test_buckets_of_none_but_the_closest_need_no_lookup_of_their_own() -> None:
+    table = Table(OWN, near)
+    for number in range(1, 2 * K):
+        table.admit(_with_id(number.to_bytes(20, "big"), port=2_000 + number), 0)
+    # The k closest, 1 to 20, lie in five buckets; the last of them holds others too.
+    assert table.stale_buckets(10) == [160 - (39).bit_length(), 160 - K.bit_length()]
+
+
 def test_a_snapshot_tells_the_time_of_day_at_which_each_was_seen() -> None:
     table = Table(OWN, near)
     table.admit(contact(1), 60.0)
