@@ -28,7 +28,7 @@ _FAR = 1 << 153
 # From where they come, and the bar.
 _WHENCE = (("one IP", 1.0), ("one /24", 1.0), ("20 distinct /16", 0.95))
 # A network bears so many attacks at once: each lies about its own key only.
-_KEYS_A_WORLD = 5
+_KEYS_A_WORLD, _KEYS_A_SMALL_WORLD = 5, 2
 
 
 def eclipse(scale: Scale) -> Iterator[Row]:
@@ -45,11 +45,12 @@ def _found(scale: Scale, count: int, seed: int) -> list[Tally]:
     world = grown(World(seed), count)
     honest = list(world.nodes)
     # As each key costs a crowd of attackers, far fewer are tried than lookups elsewhere.
-    keys = max(_KEYS_A_WORLD, scale.lookups // 20)
+    at_once = scale.size(_KEYS_A_WORLD, _KEYS_A_SMALL_WORLD)
+    keys = max(at_once, scale.lookups // 20)
 
     def attack(case: tuple[str, int]) -> Tally:
         whence, first = case
-        numbers = range(first, first + _KEYS_A_WORLD)
+        numbers = range(first, first + at_once)
 
         async def experiment() -> int:
             for number in numbers:
@@ -57,10 +58,10 @@ def _found(scale: Scale, count: int, seed: int) -> list[Tally]:
             await asyncio.sleep(_SETTLE_SECONDS)
             return sum([await _is_found(world, honest, number) for number in numbers])
 
-        return Tally(world.run(experiment()), _KEYS_A_WORLD)
+        return Tally(world.run(experiment()), at_once)
 
     return [
-        sum(forked(attack, [(whence, first) for first in range(0, keys, _KEYS_A_WORLD)]), Tally())
+        sum(forked(attack, [(whence, first) for first in range(0, keys, at_once)]), Tally())
         for whence, _ in _WHENCE
     ]
 

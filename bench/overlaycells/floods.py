@@ -109,7 +109,7 @@ def _knocks(seed: int) -> tuple[int, int]:
     async def look_up_for(number: int) -> None:
         await asyncio.sleep(number)
         reader = honest[number % 3]  # few readers, many lookups
-        await reader.server.lookup(world.random.randbytes(20))
+        await reader.server.finder.lookup(world.random.randbytes(20))
 
     async def experiment() -> None:
         began = world.loop.time()

@@ -53,7 +53,7 @@ def _seconds(scale: Scale, count: int, seed: int) -> list[list[float]]:
 
 async def _timed(world: World, reader: Node) -> float:
     began = world.loop.time()
-    await reader.server.lookup(world.random.randbytes(20))
+    await reader.server.finder.lookup(world.random.randbytes(20))
     return world.loop.time() - began
 
 

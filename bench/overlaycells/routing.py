@@ -32,7 +32,7 @@ _KS = (8, 20)
 
 def misrouting(scale: Scale) -> Iterator[Row]:
     """Nodes turn into colluders after tables were built among honest ones."""
-    count = scale.size(1_500, 250)
+    count = scale.size(1_500, 200)
     for k in _KS[:1] if scale.small else _KS:
         tallies = [Tally()] * len(_COLLUDING)
         for of_seed in forked(partial(_turned, scale, count, k), scale.seeds, scale.jobs):
@@ -108,7 +108,7 @@ def _right_nodes(world: World, colluders: Colluders, lookups: int) -> Tally:
 
     async def is_found(pair: list[Node]) -> bool:
         reader, wanted = pair
-        found = (await reader.server.lookup(wanted.node_id)).closest()
+        found = (await reader.server.finder.lookup(wanted.node_id)).closest()
         return wanted.identity.public_key in {contact.public_key for contact in found}
 
     return Tally(sum(world.run(each_of(pairs, is_found))), lookups)
@@ -121,7 +121,7 @@ def _exact(scale: Scale, count: int, seed: int) -> tuple[Tally, list[int]]:
 
     async def look(reader: Node) -> tuple[Tally, int]:
         key, chains = world.random.randbytes(20), _Chains(world, reader)
-        found = (await reader.server.lookup(key)).closest()
+        found = (await reader.server.finder.lookup(key)).closest()
         chains.close()
         right = [node for node in world.closest(key, world.k + 1) if node is not reader]
         wanted = {node.identity.public_key for node in right[: world.k]}

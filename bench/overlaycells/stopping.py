@@ -32,7 +32,7 @@ def _left(seed: int, count: int) -> int:
     server = world.nodes[0].server
 
     async def cancel_one() -> None:
-        lookup = asyncio.create_task(server.lookup(world.random.randbytes(20)))
+        lookup = asyncio.create_task(server.finder.lookup(world.random.randbytes(20)))
         await asyncio.sleep(world.random.random() * _LONGEST_SECONDS)
         lookup.cancel()
         await asyncio.gather(lookup, return_exceptions=True)
@@ -56,7 +56,7 @@ def _seconds(seed: int) -> float:
 
     async def experiment() -> float:
         keys = [world.random.randbytes(20) for _ in range(_IN_FLIGHT)]
-        lookups = [asyncio.create_task(node.server.lookup(key)) for key in keys]
+        lookups = [asyncio.create_task(node.server.finder.lookup(key)) for key in keys]
         await asyncio.sleep(0.05)
         began, worked = world.loop.time(), time.process_time()
         for lookup in lookups:
