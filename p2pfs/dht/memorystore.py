@@ -78,6 +78,7 @@ class MemoryRecordStore:
         self._rooms = {room: _Room() for room in Room}
         self._arrivals = count()
         self._contacts: list[tuple[bytes, int]] = []
+        self._estimate = b""
 
     def put(self, record: Record, source_ip: str, now: int) -> Stored:
         return self.put_all([record], source_ip, now)[0]
@@ -134,6 +135,12 @@ class MemoryRecordStore:
 
     def keep_contacts(self, contacts: Iterable[tuple[bytes, int]]) -> None:
         self._contacts = latest_contacts(contacts)
+
+    def estimate(self) -> bytes:
+        return self._estimate
+
+    def keep_estimate(self, estimate: bytes) -> None:
+        self._estimate = estimate
 
     def _put(self, record: Record, source_ip: str, now: int) -> Stored:
         key = record.subject.key

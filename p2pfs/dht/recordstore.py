@@ -140,6 +140,12 @@ class RecordStore(Protocol):
     def keep_contacts(self, contacts: Iterable[tuple[bytes, int]]) -> None:
         """Replace the contacts kept by these: opaque bytes, and when each was last seen."""
 
+    def estimate(self) -> bytes:
+        """What was kept last of how large the network is; empty if nothing was."""
+
+    def keep_estimate(self, estimate: bytes) -> None:
+        """Keep it in the place of the last one, some hundred opaque bytes."""
+
 
 def first_page(records: Iterable[Record], max_bytes: int) -> RecordPage:
     """As many of a key's records, in order, as a page may hold: at least one, if there is one."""

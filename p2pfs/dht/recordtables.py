@@ -109,6 +109,11 @@ CREATE INDEX crowds_by_amount ON crowds (room, within, amount);
 """
 
 
+_VERSION_3 = """
+CREATE TABLE estimate (id INTEGER PRIMARY KEY, kept BLOB NOT NULL);
+"""
+
+
 def _group_old_records(connection: sqlite3.Connection) -> None:
     """The first version announced one root a record, and kept the source instead of its groups."""
     connection.create_function("wide", 1, lambda source: origin_of(b"", source)[0])
@@ -117,7 +122,7 @@ def _group_old_records(connection: sqlite3.Connection) -> None:
     script(_VERSION_2)(connection)
 
 
-STEPS = (script(_VERSION_1), _group_old_records)
+STEPS = (script(_VERSION_1), _group_old_records, script(_VERSION_3))
 """From an empty file to the present tables."""
 
 

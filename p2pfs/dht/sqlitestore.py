@@ -170,6 +170,15 @@ class SqliteRecordStore:
 
         self._file.change(change)
 
+    def estimate(self) -> bytes:
+        sql = "SELECT kept FROM estimate"
+        rows = self._file.read(lambda database: database.execute(sql).fetchall())
+        return bytes(rows[0][0]) if rows else b""
+
+    def keep_estimate(self, estimate: bytes) -> None:
+        sql = "INSERT OR REPLACE INTO estimate VALUES (0, ?)"
+        self._file.change(lambda database: database.execute(sql, (estimate,)))
+
     def close(self) -> None:
         self._file.close()
 

@@ -342,6 +342,13 @@ def test_contacts_are_replaced_as_a_whole_and_come_latest_first(store: RecordSto
     assert store.contacts()[0] == (MAX_CONTACTS + 4).to_bytes(4, "big")
 
 
+def test_the_last_estimate_is_kept(store: RecordStore) -> None:
+    assert store.estimate() == b""
+    for estimate in (b"old", bytes(168), b""):
+        store.keep_estimate(estimate)
+        assert store.estimate() == estimate
+
+
 def test_threads_may_use_it_at_once(store: RecordStore) -> None:
     failures: list[Exception] = []
 

@@ -20,6 +20,10 @@ if TYPE_CHECKING:
 
 # A median over fewer would move with every lookup, over more would not notice growth.
 _LOOKUPS_REMEMBERED = 64
+# So many are remembered over a restart: enough to begin with, and soon outweighed where the network
+# has grown or shrunk meanwhile.
+_LOOKUPS_KEPT = 8
+_DISTANCE_BYTES = NODE_ID_BYTES + 1
 # Stands for the k-th distance where fewer than k nodes were found: all of the space.
 _EVERYWHERE = 1 << BUCKETS
 # Distances scatter, and views differ: four times the expected one refuses nobody honest.
@@ -46,6 +50,20 @@ class SizeEstimate:
         """Learn from a lookup that ended; fewer than k nodes are all that there are."""
         enough = len(closest) >= self._k
         self._kth.append(distance(closest[self._k - 1].node_id, key) if enough else _EVERYWHERE)
+
+    def encode(self) -> bytes:
+        """The last few distances, for the next run."""
+        kept = list(self._kth)[-_LOOKUPS_KEPT:]
+        return b"".join(each.to_bytes(_DISTANCE_BYTES, "big") for each in kept)
+
+    def restore(self, kept: bytes) -> None:
+        """Begin with what `encode` gave; bytes that it did not give are ignored."""
+        pieces = (
+            kept[at : at + _DISTANCE_BYTES]
+            for at in range(0, _LOOKUPS_KEPT * _DISTANCE_BYTES, _DISTANCE_BYTES)
+        )
+        distances = (int.from_bytes(each, "big") for each in pieces if len(each) == _DISTANCE_BYTES)
+        self._kth.extend(each for each in distances if 0 < each <= _EVERYWHERE)
 
     @property
     def reach(self) -> int | None:

@@ -96,6 +96,7 @@ class Membership:
 
     async def run(self) -> None:
         """Until cancelled; leaves no task behind, and saves the contacts."""
+        self._server.finder.estimate.restore(self._server.settings.records.estimate())
         try:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._settle())
@@ -229,14 +230,16 @@ class Membership:
 
     def _save(self) -> None:
         """For the next run, and for this one if it loses them all."""
+        records = self._server.settings.records
         contacts = sorted(self._server.contacts(), key=lambda each: -each.last_seen)
         if contacts:
             addresses = [each.endpoint for each in contacts if each.answers]
             self._saved = tuple(dict.fromkeys([*addresses, *self._saved]))[:_MOST_SAVED]
-            self._server.settings.records.keep_contacts(
+            records.keep_contacts(
                 (each.public_key + pack_address(each.endpoint), each.last_seen)
                 for each in contacts[:_MOST_SAVED]
             )
+            records.keep_estimate(self._server.finder.estimate.encode())
 
     def _expire(self) -> None:
         self._server.settings.records.expire(self._server.now())

@@ -112,3 +112,28 @@ def test_past_a_crowd_at_the_key_most_of_its_region_is_seen_from_the_probes() ->
         region = {each for each in NODES if distance(each.node_id, key) <= reach}
         seen, there = seen + len(region & found), there + len(region)
     assert seen / there > 0.85
+
+
+def test_the_next_run_begins_with_the_last_few_lookups() -> None:
+    learned_before, estimate = learned(), SizeEstimate()
+    estimate.restore(learned_before.encode())
+    assert len(learned_before.encode()) == 8 * 21
+    assert estimate.reach is not None
+    assert learned_before.reach is not None
+    assert 0.5 < estimate.reach / learned_before.reach < 2
+    assert estimate.encode() == learned_before.encode()
+
+
+def test_where_the_network_has_changed_that_is_soon_outweighed() -> None:
+    estimate = SizeEstimate()
+    estimate.restore(learned().encode())
+    for _ in range(9):
+        estimate.found(bytes(20), NODES[:3])
+    assert estimate.reach is None
+
+
+@given(st.binary(max_size=400))
+def test_what_was_not_kept_by_an_estimate_is_none(kept: bytes) -> None:
+    estimate = SizeEstimate()
+    estimate.restore(kept)
+    assert estimate.reach is None or 0 < estimate.reach < 2**160

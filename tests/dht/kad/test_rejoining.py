@@ -96,10 +96,12 @@ async def test_records_and_contacts_are_there_again_after_a_restart(tmp_path: Pa
     own, path = identity(), tmp_path / "overlay.sqlite"
     async with open_node() as (publisher, address):
         with open_record_store(path) as store:
-            async with open_node(address, own=own, store=store):
+            async with open_node(address, own=own, store=store) as (holder, _):
                 await wait_until(lambda: len(publisher.contacts()) == 1)
+                await wait_until(lambda: bool(holder._server.finder.estimate.encode()))
                 assert await publisher.announce(SONG, expiry()) == 1
         with open_record_store(path) as store:
+            assert store.estimate()
             async with open_node(own=own, store=store) as (holder, back_at):
                 await wait_until(lambda: len(holder.contacts()) == 1)
                 found: list[Provider] = []
