@@ -74,6 +74,9 @@ def read_cold(reader: Node, holders: list[Node], count: int) -> tuple[float, flo
     reader.wait_contacts(len(holders))
     folder = reader.mount / "by-tag" / TAG
     (first, shown), (again, shown_again) = listed(folder), listed(folder)
+    print(
+        f"  listed {shown} after {first:.2f} s, {shown_again} after {again:.2f} s more", flush=True
+    )
     assert shown_again == count, f"{shown}, then {shown_again} of {count} files"
     assert shown == count or count > ROWS, f"{shown} of {count} files"
     reader.stop()

@@ -77,12 +77,14 @@ class Members(Generic[M]):
         self._sizes: dict[bytes, int] = {}
         self._within: dict[bytes, dict[bytes, None]] = {}
         self._turns: dict[bytes, dict[M, int]] = {}
+        self._highest_turns: dict[bytes, int] = {}  # as far as they were looked for
 
     def add(self, member: M, origin: Origin, turn: int) -> None:
         """The highest turn of a publisher's leaves first."""
         for within, group in pairwise((_ALL, *origin)):
             self._within.setdefault(within, {})[group] = None
             self._sizes[group] = self._sizes.get(group, 0) + 1
+            self._highest_turns.pop(group, None)
         self._turns.setdefault(origin[-1], {})[member] = turn
 
     def remove(self, member: M, origin: Origin) -> None:
@@ -92,6 +94,7 @@ class Members(Generic[M]):
             del self._turns[origin[-1]]
         for within, group in reversed(tuple(pairwise((_ALL, *origin)))):
             self._sizes[group] -= 1
+            self._highest_turns.pop(group, None)
             if not self._sizes[group]:
                 del self._sizes[group], self._within[within][group]
                 self._within.pop(group, None)
@@ -104,7 +107,7 @@ class Members(Generic[M]):
         groups = self._within[within[-1] if within else _ALL]
         most = max(self._sizes[group] for group in groups)
         equals = [group for group in groups if self._sizes[group] == most]
-        return equals[0] if len(equals) == 1 else max(equals, key=self._highest)
+        return equals[0] if len(equals) == 1 else max(equals, key=self._highest_in)
 
     def highest_turn(self, origin: Origin) -> int:
         """Of a publisher that has some."""
@@ -115,7 +118,10 @@ class Members(Generic[M]):
         turns = self._turns[origin[-1]]
         return max(turns, key=lambda member: (turns[member], member))
 
-    def _highest(self, group: bytes) -> int:
-        if group in self._turns:
-            return max(self._turns[group].values())
-        return max(map(self._highest, self._within[group]))
+    def _highest_in(self, group: bytes) -> int:
+        found = self._highest_turns.get(group)
+        if found is None:
+            turns = self._turns.get(group)
+            inner = turns.values() if turns else map(self._highest_in, self._within[group])
+            found = self._highest_turns[group] = max(inner)
+        return found

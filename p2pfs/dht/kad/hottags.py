@@ -30,14 +30,18 @@ async def read_shards(
     So no shard is every reader's first, and a listing that has no room for all is a fair sample.
     """
     left = dice.sample(range(TAG_SHARDS), TAG_SHARDS)
+    failed: set[int] = set()
 
     async def work() -> None:
         while left and not is_enough():
             shard = left.pop()
             try:
                 await read(shard)
-            except NoPeersError as error:  # the others may be had all the same
+            except NoPeersError as error:  # the others may be had all the same, and this one later
                 _LOG.debug("shard %d cannot be read: %s", shard, error)
+                if shard not in failed:
+                    failed.add(shard)
+                    left.insert(0, shard)
 
     async with open_nursery() as nursery:
         for _ in range(_SHARDS_AT_ONCE):
