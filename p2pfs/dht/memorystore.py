@@ -95,7 +95,9 @@ class MemoryRecordStore:
         return first_page((row for row in self.rows(key, now) if row.slot > cursor), max_bytes)
 
     def count(self, key: bytes, now: int) -> int:
-        return len(self.rows(key, now))
+        with self._lock:
+            rows = self._keys[key].rows.values() if key in self._keys else ()
+            return sum(not has_expired(row.record.expires, now) for row in rows)
 
     def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
         with self._lock:
