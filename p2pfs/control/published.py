@@ -17,7 +17,7 @@ from p2pfs.control.asked import PublishedPath, PublishedPaths, ToAwait, ToPublis
 from p2pfs.control.calls import Answering, Nothing, Telling
 from p2pfs.control.owned import below_share, normal_tags, own_path, write_tags
 from p2pfs.errors import MalformedError, NoPeersError, NotFoundError, RefusedError, UsageError
-from p2pfs.library.announcing import NO_PEERS
+from p2pfs.library.rounds import NO_PEERS
 from p2pfs.library.standing import Place, Standing, file_standing, folder_standing
 from p2pfs.status import text_of
 

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs.concurrency import all_of, open_nursery
-from p2pfs.content.cid import Cid
+from p2pfs.concurrency import all_of
 from p2pfs.content.metainfo import (
     LIFETIME_SECONDS,
     MAX_ADDRESSES,
@@ -23,10 +22,9 @@ from p2pfs.content.metainfo import (
     withdraw_meta,
 )
 from p2pfs.errors import NoPeersError, P2pfsError
-from p2pfs.library.agenda import Agenda
 from p2pfs.library.announcements import Need, need, renewal
 from p2pfs.library.descriptions import described
-from p2pfs.library.surroundings import watch_surroundings
+from p2pfs.library.rounds import NO_PEERS, Rounds
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
@@ -35,6 +33,7 @@ if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
     from p2pfs.addresses import Endpoint
+    from p2pfs.content.cid import Cid
     from p2pfs.content.metainfo import MetaInfo
     from p2pfs.dht.overlay import Overlay
     from p2pfs.identity import Identity
@@ -44,8 +43,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-# Each is some twenty lookups, which wait for the network and not for each other.
-_AT_ONCE = 4
 # Whether there are peers by now costs nothing to ask, and everybody waits for it.
 _PROBE_SECONDS = 1.0
 # A batch of files comes in faster while nothing else wants the processor, and is announced as soon
@@ -55,7 +52,6 @@ _LOOK_AGAIN_SECONDS = 0.1
 _FIRST_RETRY_SECONDS = 2.0
 _LAST_RETRY_SECONDS = 300.0
 _MILLISECONDS = 1_000
-NO_PEERS = "no peers yet"
 
 
 class Announcing:
@@ -83,12 +79,10 @@ class Announcing:
         self._addresses = addresses
         self._clock = clock
         self._batch_comes_in = batch_comes_in
-        self._agenda: Agenda[Cid] = Agenda()
+        self._rounds = Rounds(self._bring_up_to_date, self._all_of_them, addresses, clock)
         # What was said last, even if nobody took it in; of withdrawals, what others took in.
         self._told: dict[Cid, MetaInfo] = {}
         self._seqs: dict[Cid, int] = {}
-        self._busy: set[Cid] = set()
-        self._again: set[Cid] = set()
         self._failures: dict[Cid, int] = {}
         self._probe: Cid | None = None
         self._waiting: dict[Cid, None] = {}
@@ -96,40 +90,18 @@ class Announcing:
     def changed(self, cid: Cid) -> None:
         """Other files than before have this content, or the same otherwise described."""
         self._failures.pop(cid, None)
-        self._agenda.look(cid)
+        self._rounds.look(cid)
 
     async def run(self) -> None:
         """Look at everything, then at what is due, until cancelled."""
         for meta in await self._metas.published_by(self._identity.public_key):
             self._told.setdefault(meta.cid, meta)
-        self._look_at_all()
-        async with open_nursery() as nursery:
-            send, receive = trio.open_memory_channel[Cid](0)
-            for _ in range(_AT_ONCE):
-                nursery.start_soon(self._work, receive)
-            nursery.start_soon(watch_surroundings, self._addresses, self._clock, self._look_at_all)
-            while True:
-                await send.send(await self._agenda.wait_next())
+        self._rounds.look_at_all()
+        await self._rounds.run()
 
-    def _look_at_all(self) -> None:
+    def _all_of_them(self) -> set[Cid]:
         shared = {share.cid for share in self._shares.all() if share.cid is not None}
-        for cid in shared | self._told.keys():
-            self._agenda.look_after(cid, 0)
-
-    async def _work(self, due: trio.MemoryReceiveChannel[Cid]) -> None:
-        async for cid in due:
-            await self._give_way()
-            if cid in self._busy:
-                self._again.add(cid)
-                continue
-            self._busy.add(cid)
-            try:
-                await self._bring_up_to_date(cid)
-            finally:
-                self._busy.discard(cid)
-                if cid in self._again:
-                    self._again.discard(cid)
-                    self._agenda.look(cid)
+        return shared | self._told.keys()
 
     async def _give_way(self) -> None:
         with trio.move_on_after(_GIVE_WAY_SECONDS):
@@ -138,6 +110,7 @@ class Announcing:
 
     async def _bring_up_to_date(self, cid: Cid) -> None:
         """Send what is to be sent of one content, or note why not and when to try again."""
+        await self._give_way()
         try:
             await self._tell(cid)
         except NoPeersError:
@@ -225,14 +198,14 @@ class Announcing:
         self._failures.pop(cid, None)
         told = self._told.get(cid)
         if told is not None and not told.withdrawn and told.expires > now:
-            self._agenda.look_after(cid, max(1, renewal(told) - now))
+            self._rounds.look_after(cid, max(1, renewal(told) - now))
         self._end_probe(cid)
 
     def _retry(self, cid: Cid, reason: str) -> None:
         failures = self._failures[cid] = self._failures.get(cid, 0) + 1
         seconds = min(_FIRST_RETRY_SECONDS * 2 ** (failures - 1), _LAST_RETRY_SECONDS)
         _log.info("%s is not published yet: %s; again in %.0f s", cid, reason, seconds)
-        self._agenda.look_after(cid, seconds)
+        self._rounds.look_after(cid, seconds)
         self._end_probe(cid)
 
     def _wait_for_peers(self, cid: Cid) -> None:
@@ -244,14 +217,14 @@ class Announcing:
         if self._probe in (None, cid):
             self._probe = next(iter(self._waiting))
             del self._waiting[self._probe]
-            self._agenda.look_after(self._probe, _PROBE_SECONDS)
+            self._rounds.look_after(self._probe, _PROBE_SECONDS)
 
     def _end_probe(self, cid: Cid) -> None:
         if self._probe == cid:
             self._probe = None
             waiting, self._waiting = self._waiting, {}
             for other in waiting:
-                self._agenda.look(other)
+                self._rounds.look(other)
 
     async def _explain(self, cid: Cid, reason: str) -> None:
         """Say why files are not published; those that still are by an earlier record, are."""

@@ -13,13 +13,10 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs.concurrency import open_nursery
-from p2pfs.content.cid import Cid
 from p2pfs.content.metainfo import LIFETIME_SECONDS
 from p2pfs.errors import NoPeersError, P2pfsError
-from p2pfs.library.agenda import Agenda
 from p2pfs.library.announcements import is_live, renewed_at
-from p2pfs.library.surroundings import watch_surroundings
+from p2pfs.library.rounds import NO_PEERS, Rounds
 from p2pfs.store.provided import Told
 from p2pfs.store.shares import ShareState
 
@@ -27,17 +24,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from p2pfs.addresses import Endpoint
+    from p2pfs.content.cid import Cid
     from p2pfs.dht.overlay import Overlay
     from p2pfs.store.provided import Provided
 
 _log = logging.getLogger(__name__)
 
-# Each is one lookup, which waits for the network and not for another.
-_AT_ONCE = 4
 # Alone, so many a second ask whether there are peers by now, which costs nothing.
 _PROBE_SECONDS = 1.0
 _RETRY_SECONDS = 60.0
-NO_PEERS = "no peers yet"
 _WAITS = "it waits for its turn"
 
 
@@ -55,7 +50,7 @@ class Providing:
         self._provided = provided
         self._addresses = addresses
         self._clock = clock
-        self._agenda: Agenda[Cid] = Agenda()
+        self._rounds = Rounds(self._bring_up_to_date, lambda: self._wanted, addresses, clock)
         self._wanted: dict[Cid, str] = {}  # why others do not know of it yet, empty if they do
         self._wanted_by: defaultdict[Cid, set[object]] = defaultdict(set)
 
@@ -64,7 +59,7 @@ class Providing:
         self._wanted_by[cid].add(by)
         if cid not in self._wanted:
             self._wanted[cid] = _WAITS
-            self._agenda.look(cid)
+            self._rounds.look(cid)
 
     def stop(self, cid: Cid, by: object) -> None:
         """No more, unless somebody else wants it; until its record expires others may come."""
@@ -80,38 +75,25 @@ class Providing:
 
     async def run(self) -> None:
         """Announce what is due, until cancelled."""
-        async with open_nursery() as nursery:
-            send, receive = trio.open_memory_channel[Cid](0)
-            for _ in range(_AT_ONCE):
-                nursery.start_soon(self._work, receive)
-            nursery.start_soon(watch_surroundings, self._addresses, self._clock, self._look_at_all)
-            while True:
-                await send.send(await self._agenda.wait_next())
-
-    def _look_at_all(self) -> None:
-        for cid in self._wanted:
-            self._agenda.look_after(cid, 0)
-
-    async def _work(self, due: trio.MemoryReceiveChannel[Cid]) -> None:
-        async for cid in due:
-            if cid in self._wanted:
-                await self._bring_up_to_date(cid)
+        await self._rounds.run()
 
     async def _bring_up_to_date(self, cid: Cid) -> None:
+        if cid not in self._wanted:
+            return
         try:
             until = await self._announce(cid)
         except NoPeersError:
             self._explain(cid, NO_PEERS)
             await trio.sleep(_PROBE_SECONDS)
-            self._agenda.look(cid)  # behind the others
+            self._rounds.look(cid)  # behind the others
         except Exception as error:  # noqa: BLE001 the edge: one odd root must not end the node
             mistake = None if isinstance(error, P2pfsError) else error
             _log.warning("%s cannot be announced: %s", cid, error, exc_info=mistake)
             self._explain(cid, str(error))
-            self._agenda.look_after(cid, _RETRY_SECONDS)
+            self._rounds.look_after(cid, _RETRY_SECONDS)
         else:
             self._explain(cid, "")
-            self._agenda.look_after(cid, max(1, renewed_at(cid, until) - self._clock()))
+            self._rounds.look_after(cid, max(1, renewed_at(cid, until) - self._clock()))
 
     async def _announce(self, cid: Cid) -> int:
         """Until when others know."""

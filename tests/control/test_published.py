@@ -16,12 +16,12 @@ from p2pfs.control.asked import PublishedPath, ToAwait, ToPublish, ToUnpublish
 from p2pfs.control.calls import Nothing
 from p2pfs.control.published import Published
 from p2pfs.errors import NoPeersError, NotFoundError, RefusedError, UsageError
-from p2pfs.library.announcing import NO_PEERS
 from p2pfs.library.elsewhere import Elsewhere
 from p2pfs.library.folders import Folders
 from p2pfs.library.ingest import Ingest
 from p2pfs.library.providing import Providing
 from p2pfs.library.publishing import Publishing
+from p2pfs.library.rounds import NO_PEERS
 from p2pfs.library.standing import Place
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.folders import SharedFolders

@@ -9,7 +9,8 @@ import trio
 from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import Cid, cid_of
 from p2pfs.library import providing, surroundings
-from p2pfs.library.providing import NO_PEERS, Providing
+from p2pfs.library.providing import Providing
+from p2pfs.library.rounds import NO_PEERS
 from p2pfs.store.catalog import Catalog, open_catalog
 from p2pfs.store.dags import keep_root
 from p2pfs.store.provided import Provided
