@@ -3,7 +3,16 @@
 A cell is a function of a `Scale` that yields `Row`s.  A new family: write its module, add it here.
 """
 
-from bench.overlaycells import churning, eclipse, floods, latency, recordliars, routing, stopping
+from bench.overlaycells import (
+    churning,
+    eclipse,
+    floods,
+    latency,
+    recordliars,
+    routing,
+    scale,
+    stopping,
+)
 from bench.overlaycells.cells import Cell
 
 ALL: tuple[Cell, ...] = (
@@ -14,4 +23,5 @@ ALL: tuple[Cell, ...] = (
     *churning.CELLS,
     *floods.CELLS,
     *stopping.CELLS,
+    *scale.CELLS,
 )

@@ -28,6 +28,7 @@ _COLLUDING = (
     (0.5, ".287", 0.90, 0.80),
 )
 _KS = (8, 20)
+_FOUNDERS = 4
 
 
 def misrouting(scale: Scale) -> Iterator[Row]:
@@ -42,7 +43,11 @@ def misrouting(scale: Scale) -> Iterator[Row]:
 
 
 def from_birth(scale: Scale) -> Iterator[Row]:
-    """Colluders join, refresh and are met like all others, and have always lied."""
+    """Colluders join, refresh and are met like all others, and have always lied.
+
+    Of the three members that a newcomer's user names, one at least is honest: who is told of
+    hostile ones alone is lost, whatever the overlay does, as the docs say.
+    """
     count = scale.size(1_500, 150)
     for k, (share, _, _, bar) in itertools.product(_KS[:1] if scale.small else _KS, _COLLUDING):
         runs = forked(partial(_born, scale, count, k, share), scale.seeds, scale.jobs)
@@ -88,12 +93,16 @@ def _born(scale: Scale, count: int, k: int, share: float, seed: int) -> Tally:
     world, colluders = World(seed, k=k), Colluders()
 
     async def grow() -> None:
+        honest: list[Node] = []
         for number in range(count):
-            node = await world.join()
+            friends = world.random.sample(honest, min(1, len(honest)))
+            node = await world.join(peers=[*friends, *world.some_members()[:2]])
             # The first few are honest: without them there would be no network to attack.
-            if number >= 4 and world.random.random() < share * count / (count - 4):
+            if number >= _FOUNDERS and world.random.random() < share * count / (count - _FOUNDERS):
                 colluders.join(node)
                 corrupt(node, colluders.misroute)
+            else:
+                honest.append(node)
         await asyncio.sleep(60)
 
     world.run(grow())

@@ -8,18 +8,13 @@ import sys
 import pytest
 
 
-def missed(cell: str, why: str) -> object:
-    """A cell that does not reach its bar yet; when it does, this line must go."""
-    return pytest.param(cell, marks=pytest.mark.xfail(reason=why))
-
-
 @pytest.mark.sim
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "cell",
     [
         "misrouting",
-        missed("from-birth", "where half of all nodes have always lied, tables hold mostly liars"),
+        "from-birth",
         "recall",
         "record-liars",
         "eclipse",
@@ -28,6 +23,7 @@ def missed(cell: str, why: str) -> object:
         "first-contacts",
         "cancelled",
         "stop",
+        "thousand",
     ],
 )
 def test_a_small_network_reaches_the_bars(cell: str) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import logging
 import time
 
 import pytest
@@ -36,7 +37,7 @@ def test_no_two_nodes_share_a_network() -> None:
     world = World(SEED)
     wide = {prefix_group(world.create().address.ip)[0] for _ in range(2_000)}
     assert len(wide) == 2_000
-    world.loop.close()
+    world.close()
 
 
 def test_nodes_with_real_signatures_join_publish_and_find() -> None:
@@ -80,4 +81,13 @@ def test_lookups_in_a_grown_network_are_exact() -> None:
         right = [node for node in world.closest(key, 9) if node is not reader][:8]
         hits += len({each.public_key for each in found} & {n.identity.public_key for n in right})
     assert hits / (50 * 8) >= 0.999
+    world.close()
+
+
+def test_what_a_node_would_only_log_ends_a_simulation() -> None:
+    world = World(SEED)
+    logging.getLogger("p2pfs.dht").error("a datagram could not be handled")
+    with pytest.raises(AssertionError, match="seed 20: a datagram could not be handled"):
+        world.run(asyncio.sleep(1))
+    world._alarm.rung = None
     world.close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from random import Random
@@ -36,6 +37,7 @@ START = 1_800_000_000
 UDP_PORT = 7117
 # Far from every UDP port that is used here, as several nodes of one IP have several.
 _HTTPS_ABOVE_UDP = 20_000
+_LOGGERS = ("p2pfs", "asyncio")
 # A newcomer is told of so many nodes by its user.
 _PEERS = 3
 # So many newcomers a second; more at once than there are members would find nobody settled.
@@ -68,6 +70,17 @@ class Node:
         return self.living is not None
 
 
+class _Alarm(logging.Handler):
+    """What a node in production would only log ends a simulation."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.rung: str | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.rung = self.rung or logging.Formatter().format(record)
+
+
 class World:
     """A network of nodes, its clock and its dice; all methods but `run` are for its own tasks."""
 
@@ -88,6 +101,9 @@ class World:
         self.internet = Internet(self.loop, self.random, latency or scattered(0.05), loss)
         self.repairs = repairs
         self.https_bytes = 0  # of repairs, by all nodes
+        self._alarm = _Alarm()
+        for name in _LOGGERS:
+            logging.getLogger(name).addHandler(self._alarm)
         self.nodes: list[Node] = []
         self._by_https: dict[Endpoint, Node] = {}
         self._identities = map(identity, itertools.count(self.random.randrange(2**40)))
@@ -99,7 +115,9 @@ class World:
         async def waited() -> T:
             return await awaitable
 
-        return self.loop.run_until_complete(waited())
+        result = self.loop.run_until_complete(waited())
+        assert self._alarm.rung is None, f"seed {self.seed}: {self._alarm.rung}"
+        return result
 
     def clock(self) -> float:
         """UNIX seconds, virtual."""
@@ -153,10 +171,16 @@ class World:
             await self.join()
         await asyncio.sleep(settle)
 
-    async def join(self, address: Endpoint | None = None, identity: Identity | None = None) -> Node:
+    async def join(
+        self,
+        address: Endpoint | None = None,
+        identity: Identity | None = None,
+        peers: Iterable[Node] | None = None,
+    ) -> Node:
         """One newcomer, told of some members, and the moment until the next may come."""
-        node, peers = self.create(address, identity), self.some_members()
-        await self.start(node, peers)
+        known = self.some_members() if peers is None else peers
+        node = self.create(address, identity)
+        await self.start(node, known)
         await asyncio.sleep(1 / _ARRIVALS_A_SECOND)
         return node
 
@@ -187,6 +211,8 @@ class World:
         """End all of it, and leave no task behind."""
         self.run(self.stop_all())
         self.loop.close()
+        for name in _LOGGERS:
+            logging.getLogger(name).removeHandler(self._alarm)
 
     def closest(self, key: bytes, count: int, among: Sequence[Node] | None = None) -> list[Node]:
         """Those that run and truly are the closest to a key, as no node could know."""
