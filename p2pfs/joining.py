@@ -16,6 +16,7 @@ from p2pfs.dht.lan import discover
 from p2pfs.dht.sqlitestore import open_record_store
 from p2pfs.identity import create_identity
 from p2pfs.library.announcing import Announcing
+from p2pfs.peers.clock import follow_peers
 from p2pfs.peers.gateway import build_gateway
 from p2pfs.peers.pacing import Link
 from p2pfs.peers.reach import find_named, lan_ips, split_peers
@@ -98,6 +99,7 @@ async def join(
             tls = server_context(identity, network.members)
             for name in names:
                 nursery.start_soon(find_named, name, kad.add_peer)
+            nursery.start_soon(follow_peers, parts.clock, kad)
             if network.members is not None:
                 parts.silence = build_silence(network.members, parts.clock, kad)
                 nursery.start_soon(parts.silence.run)

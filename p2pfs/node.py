@@ -54,8 +54,8 @@ from p2pfs.library.told import Told
 from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
+from p2pfs.peers.clock import NetworkClock
 from p2pfs.peers.reach import listen, local_address, neighbourhood
-from p2pfs.peers.silence import NetworkClock
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.settings import DEFAULT_LISTEN, Settings
 from p2pfs.store.blocks import Blocks
@@ -203,7 +203,7 @@ async def _serve(
                 upkeep.scrub,
                 pinning.run,
                 partial(folders.run, ingest.scanned),
-                Sweep(parts.sweep, files, dags, at, settings.announce_chunks).run,
+                Sweep(parts.sweep, files, dags, at, settings.announce_chunks, clock).run,
                 providing.run,
                 Seeding(providing, objects, shares, reading, seeds).run,
             ):

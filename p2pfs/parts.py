@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from p2pfs.library.reading import Reading
     from p2pfs.network import Network
     from p2pfs.peers.client import Client
+    from p2pfs.peers.clock import NetworkClock
     from p2pfs.peers.gateway import Gateway
     from p2pfs.peers.reach import Listening
-    from p2pfs.peers.silence import NetworkClock, Silence
+    from p2pfs.peers.silence import Silence
     from p2pfs.settings import Settings
     from p2pfs.store.objects import Objects
     from p2pfs.store.shares import Shares
@@ -137,7 +138,8 @@ class Parts:
             return status.OverlayStatus("starting", 0, private)
         contacts = sum(contact.answers for contact in self.kad.contacts())
         mode = "server" if self.kad.is_server else "client"
-        problem = self.silence.problem if self.silence else ""
+        silence = self.silence.problem if self.silence else ""
+        problem = silence or self.clock.problem
         return status.OverlayStatus(mode if contacts else "alone", contacts, private, problem)
 
     def _shares(self) -> list[status.ShareStatus]:

@@ -7,7 +7,6 @@ tells the cases apart: a member shows its certificate, and its `Date`.
 from __future__ import annotations
 
 import io
-import time
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -27,6 +26,7 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.network import MemberKeys
+    from p2pfs.peers.clock import NetworkClock
     from p2pfs.peers.streams.tls import TlsStream
 
     FetchDate = Callable[[Endpoint], Awaitable[float]]
@@ -36,28 +36,10 @@ _FIRST_SECONDS = 3.0
 _AGAIN_SECONDS = 30.0
 # One that answers is enough, and each that does not may take 5 s.
 _MOST_ASKED = 6
-# Half of what sealed datagrams may be off: a Date has whole seconds, and took some time to come.
-_TOLERATED_SECONDS = 30.0
 _ANSWER_SECONDS = 5.0
 _MAX_HEAD_BYTES = 4 << 10
 _HEAD_END = b"\r\n\r\n"
 _PROBE = b"GET /ipfs/bafkqaaa?format=raw HTTP/1.1\r\nHost: p2pfs\r\nConnection: close\r\n\r\n"
-
-
-class NetworkClock:
-    """UNIX seconds as the network counts them: this machine's, and what it is off."""
-
-    def __init__(self, system: Callable[[], float] = time.time) -> None:
-        self.offset = 0.0
-        self._system = system
-
-    def __call__(self) -> float:
-        return self._system() + self.offset
-
-    def set(self, now: float) -> None:
-        """Take somebody else's word for the time, if the difference matters."""
-        off = now - self._system()
-        self.offset = off if abs(off) > _TOLERATED_SECONDS else 0.0
 
 
 class Silence:
@@ -83,30 +65,22 @@ class Silence:
         while True:
             await trio.sleep(pause)
             pause = _AGAIN_SECONDS
-            self.problem = await self._look() if self._is_alone() else self._difference()
+            self.problem = await self._look() if self._is_alone() else ""
 
     async def _look(self) -> str:
         """What is wrong, as far as those say that can be reached."""
         found = ""
         for address in self._known()[:_MOST_ASKED]:
             try:
-                self._clock.set(await self._fetch_date(address))
+                is_set = self._clock.set(await self._fetch_date(address))
             except NotMemberError:
                 found = f"{address} is of another network: its name or its secret differs"
             except PeerUnavailableError:
                 continue
             else:
                 blocked = f"{address} answers by TCP and not by UDP: a firewall may be in the way"
-                return self._difference() or blocked
+                return "" if is_set else blocked
         return found
-
-    def _difference(self) -> str:
-        off = round(self._clock.offset)
-        if not off:
-            return ""
-        return (
-            f"this machine's clock is {abs(off)} s {'slow' if off > 0 else 'fast'}, which is mended"
-        )
 
 
 def build_silence(members: MemberKeys, clock: NetworkClock, kad: KadOverlay) -> Silence:

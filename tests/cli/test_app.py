@@ -13,7 +13,7 @@ from p2pfs.cli.app import app, main
 from p2pfs.errors import IntegrityError, NoSpaceError
 
 # What takes long to import, and what a machine may lack that only asks for help.
-SLOW = ("trio", "httpx", "pyfuse3", "kademlia", "hypercorn")
+SLOW = ("trio", "httpx", "pyfuse3", "kademlia", "hypercorn", "zeroconf")
 ASK_FOR_HELP = f"""
 import sys
 from p2pfs.cli.app import app, main

@@ -212,6 +212,18 @@ class KadOverlay:
         """Where the user, or the last run, says that nodes are; never waits."""
         return self._membership.known
 
+    async def set_clock(self, adjust: Callable[[float], bool]) -> None:
+        """Tell `adjust` how many seconds most peers' clocks show more than this node's.
+
+        It says whether it has set the clock by that; then what they showed is forgotten.
+        """
+
+        async def compare() -> None:
+            if adjust(self._server.peer_clocks.difference()):
+                self._server.peer_clocks.forget()
+
+        await self._island.run(compare)
+
     def clock(self) -> float:
         """UNIX seconds, as this node counts them; never waits."""
         return self._settings.clock()

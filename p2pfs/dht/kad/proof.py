@@ -25,10 +25,11 @@ _DOMAIN = "p2pfs-proof-1"
 
 @dataclass(frozen=True, slots=True)
 class Proven:
-    """What a checked proof says: who is there, and where it sees the asker."""
+    """What a checked proof says: who is there, where it sees the asker, what time it is there."""
 
     contact: Contact
     seen: Endpoint
+    time: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,4 +76,4 @@ def proven(
         raise MalformedError("the proof was made for somebody at the same address")
     https = endpoint(asked.ip, proof.https_port)
     contact = Contact(proof.public_key, network.node_id(proof.public_key), asked, https.port)
-    return Proven(contact, seen)
+    return Proven(contact, seen, proof.time)

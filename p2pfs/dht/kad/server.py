@@ -23,6 +23,7 @@ from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.finding import Finder
 from p2pfs.dht.kad.observed import Observed
+from p2pfs.dht.kad.peerclocks import PeerClocks
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.protocol import Protocol
 from p2pfs.dht.kad.reachability import Reachability
@@ -65,6 +66,7 @@ class Server(KademliaServer):
         self.announced: OrderedDict[Endpoint, None] = OrderedDict()
         self.table = Table(own_id, is_near, settings.k)
         self.observed = Observed(is_near)
+        self.peer_clocks = PeerClocks(is_near)
         self.acquaintances = Acquaintances()
         self.sockets = sockets
         self.finder = Finder(self)
@@ -144,6 +146,7 @@ class Server(KademliaServer):
         if contact.public_key == self.own_key:
             return
         self.table.admit(contact, monotonic())
+        self.peer_clocks.says(contact.endpoint, proven.time - self.settings.clock())
         if self.settings.neighbourhood.counts(seen.ip, contact.endpoint.ip):
             self.observed.says(contact.public_key, contact.endpoint, seen)
         self.renew_snapshots()
