@@ -21,12 +21,12 @@ from p2pfs.dht.kad.exchange import accept
 from p2pfs.dht.kad.sweeping import REQUESTS_A_LOOKUP, find_groups, signed
 from p2pfs.dht.recordpages import encode_batches, parse_batch
 from p2pfs.dht.records import Subject, provider_subject
+from p2pfs.library.sweeping import LANE_CHUNKS, LANES
 from tests.sim.records import search
 from tests.sim.world import Node, World
 
 REQUESTS_A_SECOND = 300
 LOOKED_FOR = 300
-STEP_CHUNKS = 4_096
 HTTPS_SECONDS = 0.1
 HEADER_BYTES, HTTPS_BYTES = 28, 1_000
 LIFETIME_SECONDS = 86_400
@@ -59,7 +59,7 @@ async def sweep(world: World, node: Node, chunks: list[Subject]) -> Cost:
     """As `KadOverlay.sweep` and `library.sweeping` do together."""
     loop, traffic = asyncio.get_running_loop(), world.internet.traffic[node.address]
     begun, before, datagrams = loop.time(), traffic.sent_bytes, traffic.sent
-    posted = lookups = posts = done = 0
+    posted = lookups = posts = done = requests = 0
 
     async def post(contact: Contact, records: list[tuple[Subject, bytes]]) -> None:
         nonlocal posted, posts
@@ -70,14 +70,23 @@ async def sweep(world: World, node: Node, chunks: list[Subject]) -> Cost:
             if holder is not None:
                 await accept(holder.server, parse_batch(batch), node.address.ip)
 
+    async def sweep_lane(lane: list[Subject]) -> None:
+        nonlocal lookups, requests
+        while lane:
+            groups = await find_groups(node.server, lane)
+            expires = int(world.clock()) + LIFETIME_SECONDS
+            wanted = signed(node.server, groups, [node.https], expires)
+            await asyncio.gather(*(post(*each) for each in wanted.items()))
+            lane = lane[sum(len(group.subjects) for group in groups) :]
+            lookups, requests = lookups + 1, requests + REQUESTS_A_LOOKUP + len(wanted)
+
     while done < len(chunks):
-        started = loop.time()
-        groups = await find_groups(node.server, chunks[done : done + STEP_CHUNKS])
-        expires = int(world.clock()) + LIFETIME_SECONDS
-        wanted = signed(node.server, groups, [node.https], expires)
-        await asyncio.gather(*(post(*each) for each in wanted.items()))
-        done, lookups = done + sum(len(group.subjects) for group in groups), lookups + 1
-        requests = REQUESTS_A_LOOKUP + len(wanted)
+        started, requests = loop.time(), 0
+        lanes = [
+            chunks[done + at * LANE_CHUNKS : done + (at + 1) * LANE_CHUNKS] for at in range(LANES)
+        ]
+        await asyncio.gather(*map(sweep_lane, lanes))
+        done += LANES * LANE_CHUNKS
         await asyncio.sleep(max(0.0, started + requests / REQUESTS_A_SECOND - loop.time()))
     datagrams = traffic.sent - datagrams
     sent = traffic.sent_bytes - before + datagrams * HEADER_BYTES + posted

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import trio
 
+from p2pfs.concurrency import all_of
 from p2pfs.content.balanced import DEFAULT_PROFILE
 from p2pfs.content.cid import RAW
 from p2pfs.content.metainfo import LIFETIME_SECONDS
@@ -46,8 +47,10 @@ _RENEWED_REQUESTS_A_SECOND = 30.0
 # Long before the end, and together with what would be due within the hour.
 _RENEW_AFTER_SECONDS = 9 * 3_600
 _TOGETHER_SECONDS = 3_600
-# More than one lookup serves in any but the smallest network.
-_STEP_CHUNKS = 4_096
+# Lookups wait for the network, so several regions are swept beside each other.  In a network of
+# 10,000 nodes one lookup serves a hundred chunks of 100,000, of 1,000 nodes a thousand.
+LANES = 4
+LANE_CHUNKS = 2_048
 # Leaves looked at in one go in the loop, at a few microseconds each.
 _LEAVES_A_STEP = 512
 
@@ -85,33 +88,34 @@ class Sweep:
     async def _sweep(self) -> None:
         """All that is due, from where it was left."""
         at, now = tuple(map(str, self._addresses())), int(self._clock())
-        if not at:
-            return
-        begun, rate = self._files.begun(), _NEW_REQUESTS_A_SECOND
-        if begun is None or now >= begun.started + _RENEW_AFTER_SECONDS:
-            newest = await self._files.newest(DEFAULT_PROFILE.chunk_bytes, self._most)
-            due = due_files(newest, self._most, at, now)
-            if not due:
-                return
-            if all(file.told is not None for file in due):
-                rate = _RENEWED_REQUESTS_A_SECOND
-            await self._files.begin([file.cid for file in due], now)
-            begun = self._files.begun()
-        if begun is None:
+        rate = await self._begin(at, now) if at else None
+        begun = self._files.begun()
+        if rate is None or begun is None:
             return
         chunks = await self._chunks(begun.files)
         done = bisect_right(chunks, begun.place, key=lambda chunk: chunk.key)
         while done < len(chunks):
-            done += await self._step(chunks[done : done + _STEP_CHUNKS], rate)
-            await self._files.reach(chunks[done - 1].key)
+            step = _Step(chunks[done : done + LANES * LANE_CHUNKS], self._announce, self._clock)
+            await step.run(rate)
+            if step.done:
+                done += step.done
+                await self._files.reach(chunks[done - 1].key)
+            if step.failure is not None:
+                raise step.failure
         await self._files.end(Told(begun.started + LIFETIME_SECONDS, at))
 
-    async def _step(self, chunks: Sequence[Chunk], rate: float) -> int:
-        started = trio.current_time()
-        expires = int(self._clock()) + LIFETIME_SECONDS
-        swept = await self._announce([chunk.multihash for chunk in chunks], expires)
-        await trio.sleep(max(0.0, started + swept.requests / rate - trio.current_time()))
-        return swept.contents
+    async def _begin(self, at: tuple[str, ...], now: int) -> float | None:
+        """Have a sweep under way; the requests a second that it may take, None if none is due."""
+        begun = self._files.begun()
+        if begun is not None and now < begun.started + _RENEW_AFTER_SECONDS:
+            return _NEW_REQUESTS_A_SECOND
+        newest = await self._files.newest(DEFAULT_PROFILE.chunk_bytes, self._most)
+        due = due_files(newest, self._most, at, now)
+        if not due:
+            return None
+        await self._files.begin([file.cid for file in due], now)
+        are_known = all(file.told is not None for file in due)
+        return _RENEWED_REQUESTS_A_SECOND if are_known else _NEW_REQUESTS_A_SECOND
 
     async def _chunks(self, files: Sequence[tuple[Cid, int]]) -> list[Chunk]:
         """In the order of their keys."""
@@ -129,6 +133,48 @@ class Sweep:
                 found.add(leaf.cid.multihash)
             if count % _LEAVES_A_STEP == 0:
                 await trio.lowlevel.checkpoint()
+
+
+class _Step:
+    """A stretch of chunks, in lanes that go on beside each other."""
+
+    def __init__(
+        self, chunks: Sequence[Chunk], announce: Announce, clock: Callable[[], float]
+    ) -> None:
+        starts = range(0, len(chunks), LANE_CHUNKS)
+        self._lanes = [chunks[start : start + LANE_CHUNKS] for start in starts]
+        self._swept = [0 for _ in self._lanes]
+        self._announce = announce
+        self._clock = clock
+        self._requests = 0
+        self.failure: P2pfsError | None = None
+
+    @property
+    def done(self) -> int:
+        """How many chunks there are before the first that is not swept."""
+        count = 0
+        for lane, swept in zip(self._lanes, self._swept, strict=True):
+            count += swept
+            if swept < len(lane):
+                break
+        return count
+
+    async def run(self, rate: float) -> None:
+        """Until all is swept and has taken as long as it may, or one lane fails; see `failure`."""
+        started = trio.current_time()
+        try:
+            await all_of(partial(self._sweep, number) for number in range(len(self._lanes)))
+        except P2pfsError as error:
+            self.failure = error
+        await trio.sleep(max(0.0, started + self._requests / rate - trio.current_time()))
+
+    async def _sweep(self, number: int) -> None:
+        hashes = [chunk.multihash for chunk in self._lanes[number]]
+        while self._swept[number] < len(hashes):
+            expires = int(self._clock()) + LIFETIME_SECONDS
+            swept = await self._announce(hashes[self._swept[number] :], expires)
+            self._swept[number] += swept.contents
+            self._requests += swept.requests
 
 
 class Chunk(NamedTuple):
