@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.fairshare import Origin
     from p2pfs.dht.records import Record, Subject
 
+_NEVER = 1 << 63
+
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -48,6 +50,7 @@ class _Row:
 class _Key:
     rows: dict[bytes, _Row] = field(default_factory=dict)
     crowd: Members[bytes] = field(default_factory=Members)  # slots
+    earliest: int = _NEVER  # nothing expires before
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,16 +207,21 @@ class MemoryRecordStore:
         ]
 
     def _expire(self, key: bytes, now: int) -> int:
-        rows = self._keys[key].rows.values()
+        under = self._keys[key]
+        if not has_expired(under.earliest, now):
+            return 0
+        rows = list(under.rows.values())
         gone = [row for row in rows if has_expired(row.record.expires, now)]
         for row in gone:
             self._remove(row)
+        under.earliest = min((row.record.expires for row in under.rows.values()), default=_NEVER)
         return len(gone)
 
     def _add(self, row: _Row) -> None:
         record, key = row.record, row.record.subject.key
         under = self._keys.setdefault(key, _Key())
         under.rows[record.slot] = row
+        under.earliest = min(under.earliest, record.expires)
         under.crowd.add(record.slot, row.origin, row.turn)
         body = self._bodies.get(record.value)
         if body is None:
