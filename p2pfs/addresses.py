@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
-from ipaddress import IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -244,9 +244,14 @@ def _packed(ip: str) -> bytes:
     return ip_address(ip).packed
 
 
+@lru_cache(_REMEMBERED)
+def _parsed(ip: str) -> IPv4Address | IPv6Address:
+    return ip_address(ip)
+
+
 def _inside(network: IPv4Network | IPv6Network, ip: str) -> bool:
-    return ip_address(ip) in network
+    return _parsed(ip) in network
 
 
 def _within(networks: tuple[IPv4Network | IPv6Network, ...], ip: str) -> bool:
-    return any(_inside(network, ip) for network in networks)
+    return any(_inside(network, ip) for network in networks) if networks else False
