@@ -9,7 +9,7 @@ from functools import partial
 from bench.overlaycells.cells import Cell, Row, Scale, Tally, each_of, grown
 from bench.overlaycells.forks import forked
 from tests.sim.adversaries import churn
-from tests.sim.records import publish, search, some_subject
+from tests.sim.records import publish, search, some_subject, stock
 from tests.sim.world import World
 
 # Median session in minutes, and the bar.
@@ -17,7 +17,7 @@ _SESSIONS = ((60, 0.999), (15, 0.995), (5, 0.97))
 # Leavers that return with their store.
 _RETURNING = (0.0, 0.5)
 _RECORDS = 100
-_LOOK_EVERY_SECONDS = 600.0
+_LOOK_EVERY_SECONDS = 900.0
 # IPv4 and UDP.
 _HEADER_BYTES = 28
 _MOST_BYTES_A_SECOND = 1_000.0
@@ -26,10 +26,11 @@ _MOST_BYTES_A_SECOND = 1_000.0
 def churning(scale: Scale) -> Iterator[Row]:
     """Whoever published is gone soon, as the others are; what is stored must outlive them."""
     count, hours = scale.size(300, 100), scale.size(6, 1)
+    stored = scale.size(1_000_000, 20_000)
     for minutes, bar in _SESSIONS[:1] if scale.small else _SESSIONS:
-        for returning in _RETURNING:
-            runs = forked(partial(_live, count, hours, minutes, returning), scale.seeds[:1])
-            tally, bytes_a_second = next(iter(runs))
+        for returning in _RETURNING[1:] if scale.small else _RETURNING:
+            live = partial(_live, count, hours, minutes, returning)
+            tally, bytes_a_second = next(forked(live, [(scale.seeds[0], stored)]))
             how = "half return" if returning else "none return"
             what = f"record found, {minutes} min sessions, {how}, {hours} h, N={count}"
             yield tally.row(what, "-", bar)
@@ -38,8 +39,13 @@ def churning(scale: Scale) -> Iterator[Row]:
                 yield Row(what, "-", bytes_a_second, _MOST_BYTES_A_SECOND, "B/s", at_most=True)
 
 
-def _live(count: int, hours: int, minutes: int, returning: float, seed: int) -> tuple[Tally, float]:
-    world = grown(World(seed), count)
+def _live(
+    count: int, hours: int, minutes: int, returning: float, start: tuple[int, int]
+) -> tuple[Tally, float]:
+    """Searches that found, and bytes a second and node; `start`: seed, bytes stored a node."""
+    seed, stored = start
+    world = grown(World(seed, repairs=True), count)
+    stock(world, stored, beginning=_RECORDS)
 
     async def find(number: int) -> bool:
         reader = world.random.choice(world.members())
@@ -63,7 +69,8 @@ def _live(count: int, hours: int, minutes: int, returning: float, seed: int) -> 
 
 def _sent(world: World) -> int:
     every = world.internet.traffic.values()
-    return sum(each.sent_bytes + each.sent * _HEADER_BYTES for each in every)
+    datagrams = sum(each.sent_bytes + each.sent * _HEADER_BYTES for each in every)
+    return datagrams + world.https_bytes
 
 
 CELLS = (Cell("churn", churning),)

@@ -52,6 +52,18 @@ def provider_record(world: World, node: Node, subject: Subject) -> bytes:
     return create_provider_record([multihash], [node.https], expires, key, world.network).encoded
 
 
+def stock(world: World, bytes_a_node: int, beginning: int) -> None:
+    """Fill the stores with records where they belong, numbered from `beginning`, without a word."""
+    now, left, number = int(world.clock()), bytes_a_node * len(world.nodes), beginning
+    while left > 0:
+        subject, publisher = some_subject(number), world.random.choice(world.nodes)
+        record = verified(subject, provider_record(world, publisher, subject), world.network, now)
+        for node in world.closest(subject.key, subject.rules.copies):
+            node.store.put(record, publisher.address.ip, now)
+            left -= len(record.value)
+        number += 1
+
+
 async def publish(world: World, node: Node, subject: Subject) -> int:
     """Announce one content; how many others say that they hold the record."""
     value = provider_record(world, node, subject)

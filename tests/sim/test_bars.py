@@ -19,6 +19,7 @@ import pytest
         "record-liars",
         "eclipse",
         "dead-contacts",
+        "churn",
         "amplification",
         "first-contacts",
         "cancelled",
