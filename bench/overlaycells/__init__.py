@@ -12,6 +12,7 @@ from bench.overlaycells import (
     routing,
     scale,
     stopping,
+    stored,
 )
 from bench.overlaycells.cells import Cell
 
@@ -22,6 +23,7 @@ ALL: tuple[Cell, ...] = (
     *latency.CELLS,
     *churning.CELLS,
     *floods.CELLS,
+    *stored.CELLS,
     *stopping.CELLS,
     *scale.CELLS,
 )

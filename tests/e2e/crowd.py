@@ -35,7 +35,11 @@ async def run(folder: Path, count: int, peer: str) -> None:
                 home.mkdir(parents=True, exist_ok=True)
                 bound = listening.enter_context(closing(listen(settings.listen, next_free=False)))
                 usable = trio.Event()
-                nursery.start_soon(node._serve, settings, bound, None, usable.set)
+
+                def ready(_address: str, usable: trio.Event = usable) -> None:
+                    usable.set()
+
+                nursery.start_soon(node._serve, settings, bound, None, ready)
                 await usable.wait()
             await trio.to_thread.run_sync(os.read, 0, 1, abandon_on_cancel=True)
             nursery.cancel_scope.cancel()
