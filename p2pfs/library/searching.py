@@ -172,7 +172,11 @@ class Searches:
 
     async def _search(self, tag: str) -> None:
         await self._metas.load(tag)
-        await self._overlay.search(tag, self._metas.add)
+        await self._overlay.search(tag, self._found)
+
+    def _found(self, meta: MetaInfo) -> None:
+        self._network_answers = True  # long before the end, if much is under the tag
+        self._metas.add(meta)
 
     async def _keep_found(self) -> None:
         try:
