@@ -47,6 +47,8 @@ _RENEWED_REQUESTS_A_SECOND = 30.0
 # Long before the end, and together with what would be due within the hour.
 _RENEW_AFTER_SECONDS = 9 * 3_600
 _TOGETHER_SECONDS = 3_600
+# What peers say of this node's address can change from minute to minute; roots follow at once.
+_MOVED_AFTER_SECONDS = 1_800
 # Lookups wait for the network, so several regions are swept beside each other.  In a network of
 # 10,000 nodes one lookup serves a hundred chunks of 100,000, of 1,000 nodes a thousand.
 LANES = 4
@@ -205,9 +207,11 @@ def due_files(
 
     def is_due(file: SharedFile, at: int) -> bool:
         told = file.told
-        if told is None or told.addresses != addresses or told.until > now + LIFETIME_SECONDS:
+        if told is None or told.until > now + LIFETIME_SECONDS:
             return True
-        return at >= told.until - LIFETIME_SECONDS + _RENEW_AFTER_SECONDS
+        has_moved = set(told.addresses) != set(addresses)
+        after = _MOVED_AFTER_SECONDS if has_moved else _RENEW_AFTER_SECONDS
+        return at >= told.until - LIFETIME_SECONDS + after
 
     if not any(is_due(file, now) for file in kept):
         return []

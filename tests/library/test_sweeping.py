@@ -129,8 +129,9 @@ async def test_chunks_are_renewed_before_they_expire(tmp_path: Path) -> None:
 
 
 async def test_at_another_address_all_is_told_again_and_without_one_nothing(
-    tmp_path: Path,
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(sweeping, "_MOVED_AFTER_SECONDS", 0)
     network, addresses = Network(), [*HERE]
     async with open_share_folder(tmp_path) as folder:
         folder.write("song", content(3))
@@ -163,5 +164,11 @@ def test_what_is_soon_due_is_told_together_with_what_is() -> None:
     assert due_files([fresh, soon], 99, ("a",), NOW) == []
     assert due_files([fresh, soon, late], 99, ("a",), NOW) == [soon, late]
     assert due_files([fresh, soon, shared(4, 2)], 99, ("a",), NOW) == [soon, shared(4, 2)]
-    assert due_files([fresh], 99, ("b",), NOW) == [fresh]
+    assert due_files([fresh, shared(6, 2, told(0.1))], 99, ("b",), NOW) == [
+        fresh,
+        shared(6, 2, told(0.1)),
+    ]
+    assert (
+        due_files([shared(6, 2, told(0.1))], 99, ("b",), NOW) == []
+    )  # not at every word of a peer
     assert due_files([shared(5, 2, told(-99))], 99, ("a",), NOW)  # by a clock that was ahead
