@@ -36,7 +36,8 @@ def misrouting(scale: Scale) -> Iterator[Row]:
     count = scale.size(1_500, 200)
     for k in _KS[:1] if scale.small else _KS:
         tallies = [Tally()] * len(_COLLUDING)
-        for of_seed in forked(partial(_turned, scale, count, k), scale.seeds, scale.jobs):
+        shares = tuple(share for share, *_ in _COLLUDING)
+        for of_seed in forked(partial(turned, scale, count, k, shares), scale.seeds, scale.jobs):
             tallies = [one + other for one, other in zip(tallies, of_seed, strict=True)]
         for tally, (share, stock, bar, _) in zip(tallies, _COLLUDING, strict=True):
             yield tally.row(f"right node, {share:.0%} turned hostile, k={k}, N={count}", stock, bar)
@@ -76,7 +77,8 @@ def _recall(scale: Scale, count: int, seeds: tuple[int, ...]) -> Iterator[Row]:
     yield Row(what, "-", mean, round(bar, 2), "hops", max(chains), at_most=True)
 
 
-def _turned(scale: Scale, count: int, k: int, seed: int) -> list[Tally]:
+def turned(scale: Scale, count: int, k: int, shares: tuple[float, ...], seed: int) -> list[Tally]:
+    """Right nodes found where these shares of a network turn hostile, each from the beginning."""
     world = grown(World(seed, k=k), count)
 
     def turn(share: float) -> Tally:
@@ -86,7 +88,7 @@ def _turned(scale: Scale, count: int, k: int, seed: int) -> list[Tally]:
             corrupt(node, colluders.misroute)
         return _right_nodes(world, colluders, scale.lookups)
 
-    return list(forked(turn, (share for share, *_ in _COLLUDING)))
+    return list(forked(turn, shares))
 
 
 def _born(scale: Scale, count: int, k: int, share: float, seed: int) -> Tally:
