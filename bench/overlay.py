@@ -1,6 +1,6 @@
 """The overlay beside its bars and the stock `kademlia` package: dead peers, attackers, churn.
 
-    python -m bench.overlay [--cells NAME…] [--seeds 5] [--lookups 2000] [--small] [--jobs 2]
+    python -m bench.overlay [--cells NAME…] [--seeds 5] [--lookups 2000] [--nodes N] [--small]
 
 Whole networks of the real code on virtual time (`tests/sim`); the figures of the stock package were
 measured on such networks too.  The mean decides; beside it the 95 % bound on the bad side.
@@ -30,13 +30,18 @@ def main() -> None:
     parser.add_argument("--cells", nargs="+", choices=names, default=names, metavar="NAME")
     parser.add_argument("--seeds", type=int, help="how many networks a cell, 5")
     parser.add_argument("--lookups", type=int, help="a network, 2,000")
+    parser.add_argument("--nodes", type=int, help="a network, instead of each cell's own")
     parser.add_argument("--small", action="store_true", help="one small network a cell")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     args = parser.parse_args()
     seeds = args.seeds or (1 if args.small else 5)
     lookups = args.lookups or (_SMALL_LOOKUPS if args.small else 2_000)
     scale = Scale(
-        tuple(range(_FIRST_SEED, _FIRST_SEED + seeds)), lookups, args.small, max(1, args.jobs)
+        tuple(range(_FIRST_SEED, _FIRST_SEED + seeds)),
+        lookups,
+        args.small,
+        max(1, args.jobs),
+        args.nodes,
     )
     sys.exit(0 if run([cell for cell in ALL if cell.name in args.cells], scale) else 1)
 

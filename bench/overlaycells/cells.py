@@ -23,15 +23,21 @@ _AT_ONCE = 25
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a cell runs; `size(full, small)` is its network's."""
+    """How large a cell runs; `nodes`, if given, are those of every network."""
 
     seeds: tuple[int, ...]
     lookups: int
     small: bool
     jobs: int
+    nodes: int | None = None
 
     def size(self, full: int, small: int) -> int:
+        """The one or the other."""
         return small if self.small else full
+
+    def network(self, full: int, small: int) -> int:
+        """How many nodes a cell's network has."""
+        return self.nodes or self.size(full, small)
 
 
 @dataclass(frozen=True, slots=True)

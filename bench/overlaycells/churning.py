@@ -25,7 +25,7 @@ _MOST_BYTES_A_SECOND = 1_000.0
 
 def churning(scale: Scale) -> Iterator[Row]:
     """Whoever published is gone soon, as the others are; what is stored must outlive them."""
-    count, hours = scale.size(300, 100), scale.size(6, 1)
+    count, hours = scale.network(300, 100), scale.size(6, 1)
     stored = scale.size(1_000_000, 20_000)
     for minutes, bar in _SESSIONS[:1] if scale.small else _SESSIONS:
         for returning in _RETURNING[1:] if scale.small else _RETURNING:

@@ -33,7 +33,7 @@ _KEYS_A_WORLD, _KEYS_A_SMALL_WORLD = 5, 2
 
 def eclipse(scale: Scale) -> Iterator[Row]:
     """Attackers swallow what is stored, know of nothing, and name only each other near the key."""
-    count = scale.size(1_000, 150)
+    count = scale.network(1_000, 150)
     tallies = [Tally()] * len(_WHENCE)
     for of_seed in forked(partial(_found, scale, count), scale.seeds, scale.jobs):
         tallies = [one + other for one, other in zip(tallies, of_seed, strict=True)]

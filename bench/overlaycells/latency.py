@@ -25,7 +25,7 @@ _COLD_SECONDS = 300.0
 
 def dead_contacts(scale: Scale) -> Iterator[Row]:
     """Nobody has noticed yet who is dead, and every token has expired."""
-    count = scale.size(1_000, 150)
+    count = scale.network(1_000, 150)
     values: list[list[float]] = [[] for _ in _DEAD]
     for of_seed in forked(partial(_seconds, scale, count), scale.seeds, scale.jobs):
         for all_of, some in zip(values, of_seed, strict=True):

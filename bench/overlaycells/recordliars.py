@@ -33,7 +33,7 @@ _KINDS = {"answer falsely": _falsely, "hide and misroute": _hiding}
 
 def record_liars(scale: Scale) -> Iterator[Row]:
     """Liars there are before the record is published, in tables built among honest nodes."""
-    count = scale.size(1_000, 150)
+    count = scale.network(1_000, 150)
     cases = list(itertools.product(_KINDS, range(len(_LYING))))
     tallies = [Tally()] * len(cases)
     for of_seed in forked(partial(_found, scale, count, cases), scale.seeds, scale.jobs):

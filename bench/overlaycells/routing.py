@@ -33,7 +33,7 @@ _FOUNDERS = 4
 
 def misrouting(scale: Scale) -> Iterator[Row]:
     """Nodes turn into colluders after tables were built among honest ones."""
-    count = scale.size(1_500, 200)
+    count = scale.network(1_500, 200)
     for k in _KS[:1] if scale.small else _KS:
         tallies = [Tally()] * len(_COLLUDING)
         shares = tuple(share for share, *_ in _COLLUDING)
@@ -49,7 +49,7 @@ def from_birth(scale: Scale) -> Iterator[Row]:
     Of the three members that a newcomer's user names, one at least is honest: who is told of
     hostile ones alone is lost, whatever the overlay does, as the docs say.
     """
-    count = scale.size(1_500, 150)
+    count = scale.network(1_500, 150)
     for k, (share, _, _, bar) in itertools.product(_KS[:1] if scale.small else _KS, _COLLUDING):
         runs = forked(partial(_born, scale, count, k, share), scale.seeds, scale.jobs)
         tally = sum(runs, Tally())
@@ -58,12 +58,12 @@ def from_birth(scale: Scale) -> Iterator[Row]:
 
 def recall(scale: Scale) -> Iterator[Row]:
     """All honest: are the 20 closest found, and over how many referrals?"""
-    yield from _recall(scale, scale.size(1_000, 200), scale.seeds)
+    yield from _recall(scale, scale.network(1_000, 200), scale.seeds)
 
 
 def recall_large(scale: Scale) -> Iterator[Row]:
     """The same once in the largest network."""
-    yield from _recall(scale, scale.size(10_000, 250), scale.seeds[:1])
+    yield from _recall(scale, scale.network(10_000, 250), scale.seeds[:1])
 
 
 def _recall(scale: Scale, count: int, seeds: tuple[int, ...]) -> Iterator[Row]:

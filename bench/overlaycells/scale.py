@@ -16,11 +16,11 @@ _SAMPLE = 100
 
 
 def thousand(scale: Scale) -> Iterator[Row]:
-    yield from _rows(scale, scale.size(1_000, 100), cpu_seconds=60, megabytes=1_000)
+    yield from _rows(scale, scale.network(1_000, 100), cpu_seconds=60, megabytes=1_000)
 
 
 def ten_thousand(scale: Scale) -> Iterator[Row]:
-    yield from _rows(scale, scale.size(10_000, 150), cpu_seconds=1_200, megabytes=4_096)
+    yield from _rows(scale, scale.network(10_000, 150), cpu_seconds=1_200, megabytes=4_096)
 
 
 def _rows(scale: Scale, count: int, cpu_seconds: float, megabytes: float) -> Iterator[Row]:

@@ -28,7 +28,7 @@ def flood(scale: Scale) -> Iterator[Row]:
 
 def sweep(scale: Scale) -> Iterator[Row]:
     """One seed: what is counted hardly differs between them."""
-    nodes, chunks = scale.size(1_000, 100), scale.size(100_000, 4_000)
+    nodes, chunks = scale.network(1_000, 100), scale.size(100_000, 4_000)
     [(cost, found)] = forked(lambda seed: sweep_cell(nodes, chunks, seed), scale.seeds[:1])
     share = chunks / 100_000
     what = f"{chunks:,} chunk ids, N = {nodes:,}"
@@ -41,7 +41,7 @@ def sweep(scale: Scale) -> Iterator[Row]:
 
 def hot_tag(scale: Scale) -> Iterator[Row]:
     """One seed, as it takes minutes."""
-    nodes, entries = scale.size(200, 50), scale.size(100_000, 3_000)
+    nodes, entries = scale.network(200, 50), scale.size(100_000, 3_000)
     [found] = forked(lambda seed: hot_tag_cell(nodes, entries, seed), scale.seeds[:1])
     what = f"a tag with {entries:,} entries"
     yield Row(f"{what}: entries of the first lookup", "0", found.first, 1)
