@@ -1,5 +1,6 @@
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -46,10 +47,19 @@ def test_most_keys_of_a_swept_network_need_no_lookup_of_their_own() -> None:
 def test_a_region_is_forgotten_with_time_and_when_one_of_its_nodes_is_silent() -> None:
     regions, key = Regions(), bytes(20)
     regions.found(key, truly_closest(key, K), NOW)
-    assert regions.closest(key, 8, NOW + 599)
-    assert not regions.closest(key, 8, NOW + 600)
+    assert regions.closest(key, 8, NOW + 3_599)
+    assert not regions.closest(key, 8, NOW + 3_600)
+    regions.found(key, truly_closest(key, K), NOW)
     regions.forget(truly_closest(key, K)[-1])
     assert not regions.closest(key, 8, NOW)
+
+
+def test_the_oldest_of_too_many_regions_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("p2pfs.dht.kad.regions._MAX_REGIONS", 3)
+    regions, keys = Regions(), [bytes([number << 5]) + bytes(19) for number in range(5)]
+    for key in keys:
+        regions.found(key, truly_closest(key, K), NOW)
+    assert [bool(regions.closest(key, K, NOW)) for key in keys] == [False, False, True, True, True]
 
 
 def test_a_network_of_fewer_than_k_nodes_is_looked_up_each_time() -> None:
