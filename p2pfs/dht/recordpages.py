@@ -154,7 +154,7 @@ def encode_named(records: Iterable[tuple[Record, str]]) -> bytes:
 def parse_named(raw: bytes) -> list[tuple[Subject, bytes, str]]:
     """Subjects, unverified values, and addresses in the networks they came from; MalformedError."""
     found: list[tuple[Subject, bytes, str]] = []
-    for entry in list_field(_map(raw), "records", _MAX_PAGE_VALUES):
+    for entry in list_field(_map(raw), "records", MAX_NAMED):
         if not isinstance(entry, list) or len(entry) != _NAMED_ITEMS:
             raise MalformedError("a record is its value, its subject and its network")
         value, subject, packed = entry

@@ -55,7 +55,7 @@ class _Neighbour:
         return self.repair.missing(names)
 
     async def take(self, encoded: bytes) -> int:
-        return self.repair.take(encoded, self.contact.endpoint.ip)
+        return await self.repair.take(encoded, self.contact.endpoint.ip)
 
     async def _reached(self) -> Node:
         node = self.world.at(self.contact.https)

@@ -9,6 +9,7 @@ for `peers`, where they lie for the record store.
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -145,12 +146,15 @@ class Repair:
         held = {record.subject.key + record.digest for record, _ in records.named(asked, now)}
         return [name for name in asked if name not in held]
 
-    def take(self, encoded: bytes, teller: str) -> int:
+    async def take(self, encoded: bytes, teller: str) -> int:
         """How many of a neighbour's records are kept; raises MalformedError at the first wrong."""
-        return sum(
-            self._server.desk.take_repaired(subject, value, network_ip, teller)
-            for subject, value, network_ip in parse_named(encoded)
-        )
+        kept = 0
+        for subject, value, network_ip in parse_named(encoded):
+            if not self._belongs(subject.key):
+                raise MalformedError("a record that was not asked for")
+            kept += self._server.desk.take_repaired(subject, value, network_ip, teller)
+            await asyncio.sleep(0)  # each costs a signature's check: datagrams go in between
+        return kept
 
     def _belongs(self, key: bytes) -> bool:
         """Whether this node is among the closest to a key, as far as it knows."""
@@ -184,7 +188,9 @@ async def pull(neighbour: Neighbour, region: Region) -> int:
         page = parse_names(await neighbour.names(region, cursor))
         if not all(region.first <= name[:KEY_BYTES] <= region.last for name in page.values):
             raise MalformedError("names that were not asked for")
-        missing = await neighbour.missing(page.values)
+        missing: list[bytes] = []
+        for start in range(0, len(page.values), MAX_NAMED):  # a page of 9,000 would block for long
+            missing += await neighbour.missing(page.values[start : start + MAX_NAMED])
         for start in range(0, len(missing), MAX_NAMED):
             kept += await neighbour.take(await neighbour.named(missing[start : start + MAX_NAMED]))
         if page.next is None or page.next <= cursor:

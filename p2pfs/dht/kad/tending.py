@@ -95,11 +95,7 @@ class Tending:
 
     async def take(self, encoded: bytes, teller: str) -> int:
         """See `Repair.take`."""
-
-        async def take() -> int:
-            return self._repair.take(encoded, teller)
-
-        return await self._island.run(take)
+        return await self._island.run(partial(self._repair.take, encoded, teller))
 
     async def _next_round(self) -> Round:
         return self._repair.next_round(monotonic())

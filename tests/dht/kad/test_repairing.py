@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from p2pfs.dht.kad.repairing import Lifetime, Region, pull, region_of, spread_out
 from p2pfs.dht.memorystore import MemoryRecordStore
-from p2pfs.dht.recordpages import encode_named, encode_names, parse_named
+from p2pfs.dht.recordpages import MAX_NAMED, encode_named, encode_names, parse_named
 from p2pfs.errors import MalformedError
 from tests.dht.kad.nodes import contact
 from tests.samples import NOW, meta, verified_tags
@@ -139,3 +139,24 @@ async def test_a_neighbour_whose_pages_do_not_get_on_ends() -> None:
 
     assert await pull(Endless(MemoryRecordStore()), EVERYTHING) == 0
     assert Endless.asked == 2
+
+
+async def test_many_names_are_compared_in_parts() -> None:
+    class Talker(Neighbour):
+        most = 0
+
+        async def names(self, _: Region, _cursor: bytes) -> bytes:
+            return encode_names([number.to_bytes(28, "big") for number in range(5_000)], None)
+
+        async def missing(self, names: Sequence[bytes]) -> list[bytes]:
+            Talker.most = max(Talker.most, len(names))
+            return []
+
+    assert await pull(Talker(MemoryRecordStore()), EVERYTHING) == 0
+    assert Talker.most == MAX_NAMED
+
+
+def test_more_records_than_one_may_ask_for_are_refused() -> None:
+    (record, *_) = verified_tags(meta())
+    with pytest.raises(MalformedError):
+        parse_named(encode_named([(record, "8.8.8.8")] * (MAX_NAMED + 1)))
