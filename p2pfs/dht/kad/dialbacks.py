@@ -27,7 +27,7 @@ _MOST_UNDER_WAY = 32
 # Who helps at once: one may know nobody else, or keep silent.
 _HELPERS = 3
 # From here on a helper can choose somebody of another network.
-ENOUGH_CONTACTS = 3
+_ENOUGH_CONTACTS = 3
 # Two hops and a way back, each with its time-out.
 _WAIT_SECONDS = 3.0
 
@@ -61,10 +61,19 @@ class Dialbacks:
             pass
         return server.reachability.is_heard(monotonic())
 
+    @property
+    def may_show(self) -> bool:
+        """Whether somebody may be left whom this node never asked, whose dial-back would count.
+
+        With fewer than k contacts everybody is known and was asked, so that nobody new could ever
+        become a server.
+        """
+        return len(self._server.table) >= self._server.table.k
+
     def reach(self, nonce: bytes, asker: Endpoint) -> None:
         """Have somebody else dial the asker, at where his request came from."""
         others = [each for each in self._far() if each.ip != asker.ip]
-        if len(others) >= ENOUGH_CONTACTS:
+        if len(others) >= _ENOUGH_CONTACTS:
             network = prefix_group(asker.ip)[0]
             others = [each for each in others if prefix_group(each.ip)[0] != network]
         if not others or len(self._tasks) >= _MOST_UNDER_WAY:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.dht.kad.clock import monotonic
-from p2pfs.dht.kad.dialbacks import ENOUGH_CONTACTS
 from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.repairing import Repair, Round, pull
 from p2pfs.errors import P2pfsError
@@ -119,8 +118,8 @@ class Tending:
         server = self._server
         if by_https:
             server.reachability.reached_by_https(monotonic())
-        if not await server.dialbacks.check() and by_https and len(server.table) < ENOUGH_CONTACTS:
-            server.reachability.heard(monotonic())  # nobody is there who could show more
+        if not await server.dialbacks.check() and by_https and not server.dialbacks.may_show:
+            server.reachability.heard(monotonic())
         server.renew_snapshots()
         if server.reachability.is_server(monotonic()):
             self._membership.introduce()
