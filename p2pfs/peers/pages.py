@@ -77,7 +77,8 @@ class Pages:
         self._count(asked.ip)
         near = _hexadecimal(asked.query, "near", KEY_BYTES)
         bits = _field(asked.query, "bits")
-        if len(near) != KEY_BYTES or not bits.isdecimal() or int(bits) > KEY_BITS:
+        is_number = bits.isdecimal() and len(bits) <= len(str(KEY_BITS))
+        if len(near) != KEY_BYTES or not is_number or int(bits) > KEY_BITS:
             raise MalformedError("a region is a node's id, and how many of its bits count")
         region = Region(near, int(bits))
         cursor = _hexadecimal(asked.query, "cursor", MAX_CURSOR_BYTES)

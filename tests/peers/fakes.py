@@ -30,7 +30,7 @@ from p2pfs.peers.exchange import Asking, http_client
 from p2pfs.peers.gateway import Gateway
 from p2pfs.peers.ledger import Ledger
 from p2pfs.peers.pacing import Link
-from p2pfs.peers.pages import MISSING_PATH, RECORDS_PATH, Pages
+from p2pfs.peers.pages import MISSING_PATH, NAMES_PATH, RECORDS_PATH, Pages
 from p2pfs.peers.reach import listen
 from p2pfs.peers.routing import ROUTING_PATH, Routing
 from p2pfs.peers.streams.credentials import server_context
@@ -137,7 +137,12 @@ def gateway_of(
     pages = Pages(records or MemoryRecordStore(), no_records, lambda _: near, lambda: 0)
     own = Provider(identity("server").public_key, ())
     routing = Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
-    others = {RECORDS_PATH: pages.answer, MISSING_PATH: pages.missing, ROUTING_PATH: routing.answer}
+    others = {
+        RECORDS_PATH: pages.answer,
+        MISSING_PATH: pages.missing,
+        NAMES_PATH: pages.names,
+        ROUTING_PATH: routing.answer,
+    }
     return Gateway(Contents(blocks), others, lambda _: near, uplink)  # type: ignore[arg-type]
 
 

@@ -326,3 +326,10 @@ async def test_a_client_that_goes_ends_its_answer() -> None:
         await answer.aclose()
         with trio.fail_after(5):
             await blocks.stopped.wait()
+
+
+@pytest.mark.parametrize("bits", ["", "-1", "161", "x", "9" * 5_000])
+async def test_a_region_of_no_sense_is_refused(bits: str) -> None:
+    async with web() as client:
+        answer = await client.get(f"/p2pfs/v1/names?near={'00' * 20}&bits={bits}")
+    assert answer.status_code == 400
