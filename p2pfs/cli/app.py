@@ -122,7 +122,8 @@ _add(
     "folders, from the one that is named on; nothing of the way to it is told. What changes there "
     "is published anew, also after a restart, until it is unpublished. Hidden files, temporaries "
     "and what a .p2pfsignore names are left out, as in share/. Without any path, list what is "
-    "published so.",
+    "published so. A pipe gets a line each: content id, files, published ones, state and path, "
+    "with tabs between.",
     _HERE,
     "p2pfs publish ~/music/kind-of-late --tag jazz",
     "p2pfs publish talk.mp4 --wait",

@@ -46,13 +46,17 @@ def config(name: str | None = None, /, *, json: bool = False) -> None:
     Parameters
     ----------
     name
-        Print the value of this setting only.
+        Print the value of this setting only; in JSON the setting.
     json
         Print JSON instead, for scripts.
     """
     chosen = choose_settings({})
     if name is not None:
-        print(printable(_value_text(_shown(chosen, _known(name)))))
+        setting = _shown(chosen, _known(name))
+        if json:
+            write_json(setting)
+        else:
+            print(printable(_value_text(setting)))
         return
     answer = shown_config(chosen)
     if json:

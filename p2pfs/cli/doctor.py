@@ -60,10 +60,10 @@ def _findings() -> Iterator[Finding]:
     yield from judging.judge_fuse(probing.probe_fuse())
     yield from judging.judge_mounts(probing.probe_mounts())
     config, settings = _config()
-    yield config
-    yield _network(settings)
-    yield _key(settings)
     running = _running()
+    yield config
+    yield _network(settings, running)
+    yield _key(settings)
     if not running.there:
         moves_on = settings.listen == DEFAULT_LISTEN
         yield from judging.judge_ports(probing.probe_ports(settings.listen), moves_on=moves_on)
@@ -100,7 +100,8 @@ def _config() -> tuple[Finding, Settings]:
     return Finding("settings", "ok", f"{where.config_file}{there}"), settings
 
 
-def _network(settings: Settings) -> Finding:
+def _network(settings: Settings, running: Running) -> Finding:
+    """That of the node which runs, whom a flag may have put into another than the set one."""
     from p2pfs.doctor.findings import Finding
 
     file = settings.network_secret_file
@@ -109,12 +110,14 @@ def _network(settings: Settings) -> Finding:
     except UsageError as error:
         fix = "correct `network_secret_file`; all nodes of the network have the same file"
         return Finding("network", "fail", str(error), fix)
-    if file is None:
-        return Finding("network", "ok", f"{network.name}, which all may join who know its name")
-    if file.stat().st_mode & _OTHERS:
+    if file is not None and file.stat().st_mode & _OTHERS:
         says = f"other users of this machine may read its secret in {file}"
         return Finding("network", "warn", says, f"`chmod 600 {shlex.quote(str(file))}`")
-    return Finding("network", "ok", f"{network.name}, private")
+    set_here = (network.name, file is not None)
+    name, private = (running.network, running.private) if running.network else set_here
+    closed = "private" if private else "which all may join who know its name"
+    started = "" if (name, private) == set_here else ", as the node was started"
+    return Finding("network", "ok", f"{name}, {closed}{started}")
 
 
 def _key(settings: Settings) -> Finding:
@@ -160,6 +163,8 @@ def _running() -> Running:
         overlay.problem,
         routers,
         clock_behind=status.clock_behind,
+        network=status.network,
+        private=overlay.private,
         noticing=status.noticing,
     )
 

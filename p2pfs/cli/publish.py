@@ -44,7 +44,7 @@ def publish(
     tag
         A tag for all files there, besides those they have anyway; may be given more than once.
     wait
-        Wait until others can find them.
+        Wait until others can find them; without any other node for 30 s it fails.
     json
         Print JSON instead, for scripts.
     """

@@ -83,5 +83,7 @@ class Running:
     """Each delegated router, and why it failed last."""
     clock_behind: float | None = None
     """Seconds behind its peers' median."""
+    network: str = ""
+    private: bool = False
     noticing: str = ""
     """Why it notices late what changes behind the mount."""

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-# What is in these is made by the kernel when it is read.
-_OF_THE_SYSTEM = (b"/proc", b"/sys", b"/dev")
+# What is in the first three is made by the kernel when it is read; the others hold passwords and
+# keys, and root could publish them by a slip.
+_OF_THE_SYSTEM = (b"/proc", b"/sys", b"/dev", b"/etc", b"/boot")
 _HOMES = b"/home"
 
 

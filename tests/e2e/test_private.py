@@ -67,6 +67,7 @@ def test_members_exchange_files_and_others_get_neither_datagram_nor_handshake(
     wait_until(lambda: os.listdir(listing) == ["film.bin"], 20, "the film be listed")
     assert (listing / "film.bin").read_bytes() == content
     assert "private" in reader.run("status").stdout
+    assert ", private" in reader.run("doctor").stdout
 
     knock, address = encode_request(bytes(20), Ping(nonce=bytes(16))), (reader.ip, reader.port)
     assert udp_answer(address, knock) == https_answer(address) == b""
@@ -85,7 +86,7 @@ def test_members_exchange_files_and_others_get_neither_datagram_nor_handshake(
     [peers] = [each for each in stranger.run("doctor").stdout.splitlines() if "\tpeers\t" in each]
     assert said in peers
     assert peers.startswith("warn")
-    assert "\tnetwork\tp2pfs, private\t" in stranger.run("doctor").stdout
+    assert "\tnetwork\tp2pfs-testbed, private" in stranger.run("doctor").stdout
     Path(other).chmod(0o640)
     assert f"chmod 600 {other}" in stranger.run("doctor").stdout
 

@@ -33,6 +33,7 @@ def refusal(path: bytes) -> str | None:
         (b"/proc", "the system's"),
         (b"/proc/self/environ", "the system's"),
         (b"/dev/shm", "the system's"),
+        (b"/etc/shadow", "the system's"),
         (b"/home", "home directory"),
         (b"/home/eve", "home directory"),
         (b"/home/bob", "home directory"),
