@@ -193,7 +193,7 @@ async def open_stranger(own: Identity | None = None) -> AsyncIterator[Stranger]:
         yield Stranger(sock, own or identity())
 
 
-async def wait_until(holds: Callable[[], bool], seconds: float = 5.0) -> None:
+async def wait_until(holds: Callable[[], bool], seconds: float = 40.0) -> None:
     """Until something that other threads bring about is so; fails the test after that long."""
     with trio.fail_after(seconds):
         while not holds():  # noqa: ASYNC110 it happens in threads that know no trio
