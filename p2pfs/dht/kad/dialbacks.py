@@ -45,7 +45,7 @@ class Dialbacks:
     async def check(self) -> bool:
         """Ask some contacts for one; whether strangers' datagrams get through."""
         server, started = self._server, monotonic()
-        helpers = self._far()
+        helpers = [each.endpoint for each in server.far_contacts()]
         if not helpers:
             return server.reachability.is_heard(started)
         self._arrived.clear()
@@ -72,7 +72,8 @@ class Dialbacks:
 
     def reach(self, nonce: bytes, asker: Endpoint) -> None:
         """Have somebody else dial the asker, at where his request came from."""
-        others = [each for each in self._far() if each.ip != asker.ip]
+        others = [each.endpoint for each in self._server.far_contacts()]
+        others = [each for each in others if each.ip != asker.ip]
         if len(others) >= _ENOUGH_CONTACTS:
             network = prefix_group(asker.ip)[0]
             others = [each for each in others if prefix_group(each.ip)[0] != network]
@@ -106,14 +107,6 @@ class Dialbacks:
         """End what is under way."""
         for task in self._tasks:
             task.cancel()
-
-    def _far(self) -> list[Endpoint]:
-        """The contacts that answer, beyond the scopes where everybody reaches everybody."""
-        is_near = self._server.settings.neighbourhood.is_near
-        contacts = self._server.contacts_snapshot
-        return [
-            each.endpoint for each in contacts if each.answers and not is_near(each.endpoint.ip)
-        ]
 
     async def _ask_quietly(self, to: Endpoint, request: Reach | Dial) -> None:
         try:

@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 _LOOKUPS_AT_ONCE = 8
 # Under what the store files the node's own records.
 _OWN_IP = "127.0.0.1"
-_HELD = (Outcome.STORED, Outcome.KEPT_NEWER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,7 +112,7 @@ async def accept(server: Server, records: Sequence[tuple[Subject, bytes]], sourc
     kept = 0
     for subject, value in records:
         try:
-            kept += server.desk.take_checked(subject, value, source_ip) in _HELD
+            kept += server.desk.take_checked(subject, value, source_ip).is_held
         except MalformedError:
             continue
         await asyncio.sleep(0)  # each costs a signature's check: datagrams go in between
@@ -145,7 +144,7 @@ async def _place(server: Server, subject: Subject, make: Callable[[], bytes | No
     return Placement(
         subject,
         value,
-        copies=sum(reply.outcome in _HELD for reply in said),
+        copies=sum(reply.outcome is not None and reply.outcome.is_held for reply in said),
         to_post=tuple(busy),
         is_full=_most(
             reply.outcome is Outcome.FULL or is_full(subject, reply.count or 0) for reply in said

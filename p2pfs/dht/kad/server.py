@@ -124,6 +124,12 @@ class Server(KademliaServer):
         """The contacts as they are now, for this turn of the loop."""
         return self.table.snapshot(self.settings.clock() - monotonic())
 
+    def far_contacts(self) -> list[ContactSnapshot]:
+        """Those that answer, beyond the scopes where everybody reaches everybody; any thread."""
+        is_near = self.settings.neighbourhood.is_near
+        contacts = self.contacts_snapshot
+        return [each for each in contacts if each.answers and not is_near(each.endpoint.ip)]
+
     async def verify(self, address: Endpoint) -> bool:
         """Whether another node proves itself at an address, which is told to the table."""
         try:

@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from p2pfs.dht.recordstore import RecordStore
     from p2pfs.network import Network
 
-_HELD = (Outcome.STORED, Outcome.KEPT_NEWER)
 _OUTCOMES = {
     Stored.STORED: Outcome.STORED,
     Stored.KEPT_NEWER: Outcome.KEPT_NEWER,
@@ -82,4 +81,4 @@ class StoreDesk:
         record = verified_record(subject, value, self.network, now)
         is_full = self.records.count(subject.key, now) >= subject.rules.rows_per_key
         is_word = not is_full and self.neighbourhood.counts(network_ip, teller)
-        return _OUTCOMES[self.records.put(record, network_ip if is_word else teller, now)] in _HELD
+        return _OUTCOMES[self.records.put(record, network_ip if is_word else teller, now)].is_held

@@ -101,9 +101,7 @@ class Tending:
 
     async def _is_dialed_back(self, dial_back: DialBack) -> bool:
         settings = self._server.settings
-        is_near = settings.neighbourhood.is_near
-        contacts = self._server.contacts_snapshot
-        far = [each for each in contacts if each.answers and not is_near(each.endpoint.ip)]
+        far = self._server.far_contacts()
         for each in settings.random.sample(far, min(_DIALBACKS, len(far))):
             try:
                 own_key, own_port = self._server.own_key, settings.https_port

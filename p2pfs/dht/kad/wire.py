@@ -111,6 +111,11 @@ class Outcome(IntEnum):
     BUSY = 4
     WRONG = 5
 
+    @property
+    def is_held(self) -> bool:
+        """Whether the record, or a newer one, is there now."""
+        return self in (Outcome.STORED, Outcome.KEPT_NEWER)
+
 
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What every request may carry."""
