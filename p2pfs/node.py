@@ -57,7 +57,7 @@ from p2pfs.peers.client import open_client
 from p2pfs.peers.clock import NetworkClock
 from p2pfs.peers.reach import listen, local_address, neighbourhood
 from p2pfs.peers.streams.http import serve_asgi
-from p2pfs.settings import DEFAULT_LISTEN, Settings
+from p2pfs.settings import DEFAULT_LISTEN
 from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.copies import Copies
@@ -79,15 +79,17 @@ if TYPE_CHECKING:
 
     from p2pfs.fs.operations import Operations
     from p2pfs.peers.reach import Listening
+    from p2pfs.settings import Chosen, Settings
 
 _log = logging.getLogger(__name__)
 
 
-def run_node(settings: Settings, place: Path | None, ready: Callable[[str], None]) -> int:
+def run_node(chosen: Chosen, place: Path | None, ready: Callable[[str], None]) -> int:
     """Run a node until it is told to end; the signal that ended it, or 0.
 
     Mounts it on `place`, if that is given; calls `ready` with its address when it is usable.
     """
+    settings = chosen.settings
     if place is not None:
         keep_apart(place, settings.share)
     _raise_descriptor_limit()
@@ -95,7 +97,7 @@ def run_node(settings: Settings, place: Path | None, ready: Callable[[str], None
         holding(settings.places.data, place),
         closing(listen(settings.listen, next_free=settings.listen == DEFAULT_LISTEN)) as listening,
     ):
-        return trio.run(_run, settings, listening, place, ready)
+        return trio.run(_run, chosen, listening, place, ready)
 
 
 def _raise_descriptor_limit() -> None:
@@ -106,7 +108,7 @@ def _raise_descriptor_limit() -> None:
 
 
 async def _run(
-    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[str], None]
+    chosen: Chosen, listening: Listening, place: Path | None, ready: Callable[[str], None]
 ) -> int:
     ended_by = 0
     with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
@@ -119,15 +121,16 @@ async def _run(
                 nursery.cancel_scope.cancel()
 
             nursery.start_soon(end_on_signal)
-            await _serve(settings, listening, place, ready)
+            await _serve(chosen, listening, place, ready)
             nursery.cancel_scope.cancel()
     return ended_by
 
 
 async def _serve(
-    settings: Settings, listening: Listening, place: Path | None, ready: Callable[[str], None]
+    chosen: Chosen, listening: Listening, place: Path | None, ready: Callable[[str], None]
 ) -> None:
     """Everything between the first file opened and the last one closed; ends when unmounted."""
+    settings = chosen.settings
     network, clock = settings.overlay_network(), NetworkClock()
     identity = load_identity(settings.places.identity, network)
     own = OwnKey(identity.public_key) if identity else OwnKey()
@@ -209,7 +212,7 @@ async def _serve(
             ):
                 nursery.start_soon(live)
             endpoints = {
-                **running_endpoints(parts.snapshot, stopped.set),
+                **running_endpoints(chosen, parts.snapshot, stopped.set),
                 **search_endpoints(searches),
                 **pin_endpoints(pinning),
                 **upkeep_endpoints(upkeep, partial(find_below, reading)),

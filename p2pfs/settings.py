@@ -41,6 +41,7 @@ _PREFIX = "P2PFS_"
 _HOME = "P2PFS_HOME"
 _APP = "p2pfs"
 _SIZES = {"cache_size", "min_free", "limit_up", "limit_down"}
+DEFAULT = "default"  # where a setting comes from that nobody has set
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +153,10 @@ class Chosen:
 
     settings: Settings
     sources: Mapping[str, str]
+
+    def source(self, name: str) -> str:
+        """Where a setting comes from: a path, `the environment`, `the command line`, `default`."""
+        return self.sources.get(name, DEFAULT)
 
     def text(self, name: str) -> str | list[str] | None:
         """A setting's value as config.toml would have it; None where the default is no value."""

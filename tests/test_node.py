@@ -5,7 +5,7 @@ import pytest
 
 from p2pfs.errors import UsageError
 from p2pfs.node import _raise_descriptor_limit, run_node
-from p2pfs.settings import load_settings
+from p2pfs.settings import choose_settings
 
 
 @pytest.mark.parametrize(("place", "share"), [("link/mnt", "real"), ("real", "link/share")])
@@ -14,9 +14,9 @@ def test_a_mount_and_its_share_folder_do_not_meet_by_a_link_either(
 ) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to("real")
-    settings = load_settings({"share": tmp_path / share}, {"P2PFS_HOME": str(tmp_path / "home")})
+    chosen = choose_settings({"share": tmp_path / share}, {"P2PFS_HOME": str(tmp_path / "home")})
     with pytest.raises(UsageError, match="mount elsewhere"):
-        run_node(settings, tmp_path / place, lambda: None)
+        run_node(chosen, tmp_path / place, lambda: None)
 
 
 def test_as_many_files_as_are_allowed_can_be_open() -> None:

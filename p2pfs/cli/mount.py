@@ -16,7 +16,7 @@ from cyclopts import Group, Parameter
 from p2pfs.cli import daemon
 from p2pfs.cli.control import running_status
 from p2pfs.errors import P2pfsError
-from p2pfs.settings import Settings, load_settings
+from p2pfs.settings import Chosen, Settings, choose_settings
 from p2pfs.settingtable import SETTINGS
 from p2pfs.settingvalues import Seed, ServerMode
 from p2pfs.text import printable
@@ -65,9 +65,9 @@ class NodeOptions:
     limit_up: Annotated[str | None, _flag("limit_up", _SPEED)] = None
     limit_down: Annotated[str | None, _flag("limit_down", _SPEED)] = None
 
-    def settings(self) -> Settings:
+    def chosen(self) -> Chosen:
         """These flags over environment and config.toml."""
-        return load_settings({name: value for name, value in asdict(self).items() if value})
+        return choose_settings({name: value for name, value in asdict(self).items() if value})
 
 
 def mount(
@@ -89,14 +89,15 @@ def mount(
         Stay in the foreground and log to the terminal; Ctrl-C unmounts.
     """
     place = Path(os.path.abspath(directory))
-    settings = options.settings()
+    chosen = options.chosen()
+    settings = chosen.settings
     is_first = not settings.places.identity.exists()
     if foreground:
         daemon.log_to_stderr()
         said = f"p2pfs is mounted on {place}"
-        daemon.exit_as_ended(_run(settings, place, partial(_say_ready, said)))
+        daemon.exit_as_ended(_run(chosen, place, partial(_say_ready, said)))
     else:
-        daemon.run_in_background(partial(_run_quietly, settings, place), settings.places.log)
+        daemon.run_in_background(partial(_run_quietly, chosen, place), settings.places.log)
         print(f"p2pfs is mounted on {place}; `p2pfs umount {directory}` ends it")
         _warn_if_alone(settings)
         if is_first and not settings.peers:
@@ -114,7 +115,7 @@ def node(options: NodeOptions = NodeOptions()) -> None:
     """
     daemon.log_to_stderr()
     said = "p2pfs runs without a mount"
-    daemon.exit_as_ended(_run(options.settings(), None, partial(_say_ready, said)))
+    daemon.exit_as_ended(_run(options.chosen(), None, partial(_say_ready, said)))
 
 
 def _say_ready(said: str, address: str) -> None:
@@ -137,11 +138,11 @@ def _warn_if_alone(settings: Settings) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def _run_quietly(settings: Settings, place: Path | None, ready: Callable[[], None]) -> int:
-    return _run(settings, place, lambda _: ready())
+def _run_quietly(chosen: Chosen, place: Path | None, ready: Callable[[], None]) -> int:
+    return _run(chosen, place, lambda _: ready())
 
 
-def _run(settings: Settings, place: Path | None, ready: Callable[[str], None]) -> int:
+def _run(chosen: Chosen, place: Path | None, ready: Callable[[str], None]) -> int:
     from p2pfs.node import run_node  # late: it imports everything, `--help` needs nothing
 
-    return run_node(settings, place, ready)
+    return run_node(chosen, place, ready)
