@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import errno
+import os
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -32,6 +35,25 @@ def test_help_imports_nothing_that_takes_long() -> None:
     assert (done.returncode, done.stderr) == (0, "")
     for name in app:
         assert name in done.stdout
+
+
+def test_ctrl_c_while_the_program_is_still_being_loaded_leaves_no_traceback(
+    tmp_path: Path,
+) -> None:
+    slow = 'import sys, time; sys.stdout.write("loading"); sys.stdout.flush(); time.sleep(60)'
+    (tmp_path / "cyclopts.py").write_text(slow)
+    environ = {**os.environ, "PYTHONPATH": f"{tmp_path}:{Path.cwd()}"}
+    with subprocess.Popen(
+        [sys.executable, "-m", "p2pfs", "version"],
+        env=environ,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.read(7) == b"loading"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == (b"", b"")
+    assert process.returncode == -signal.SIGINT
 
 
 @pytest.mark.parametrize(
