@@ -7,14 +7,14 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from p2pfs.cli.contents import content_named
+from p2pfs.cli.contents import asked_of, content_named
 from p2pfs.cli.control import ask, follow
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.cli.progress import open_progress
 from p2pfs.control.calls import Nothing
 from p2pfs.control.kept import Named, PinList, PinnedContent, PinProgress, Unpinned
 from p2pfs.errors import UsageError
-from p2pfs.text import Column, counted, human_bytes
+from p2pfs.text import Column, counted, human_bytes, printable
 
 _COLUMNS: list[Column[PinnedContent]] = [
     Column("CONTENT ID", lambda pin: pin.cid, style=lambda _: "dim"),
@@ -44,14 +44,15 @@ def pin(
         else:
             write_table(_COLUMNS, pins.pins)
         return
-    for named in map(content_named, contents):
-        done = _fetch(named)
+    wanted = [asked_of(word) for word in contents]  # all of them, before any is fetched
+    for number, (asked, name) in enumerate(wanted, 1):
+        named = "/".join((asked.cid, *asked.path))
+        done = _fetch(named, name if len(wanted) == 1 else f"{number}/{len(wanted)} {name}")
         if json:
             write_json(done)
         elif sys.stdout.isatty():
-            print(
-                f"{done.cid} is pinned, {human_bytes(done.size)} in {counted(done.files, 'file')}"
-            )
+            size, files = human_bytes(done.size), counted(done.files, "file")
+            print(printable(f"{name} is pinned, {size} in {files}"))
         else:
             print(f"{done.cid}\t{done.size}")
 
@@ -76,9 +77,14 @@ def unpin(
         write_json(done)
 
 
-def _fetch(named: str) -> PinProgress:
+def _fetch(named: str, shown: str) -> PinProgress:
     last = PinProgress(named, 0, 0, 0)
-    with open_progress(named) as progress:
-        for last in follow("pin", Named([named]), PinProgress):
-            progress.at(last.done, last.size)
+    try:
+        with open_progress(shown) as progress:
+            for last in follow("pin", Named([named]), PinProgress):
+                progress.at(last.done, last.size)
+    except KeyboardInterrupt:
+        said = "p2pfs: no longer waiting; what `p2pfs pin` lists goes on coming"
+        print(said, file=sys.stderr)
+        raise
     return last

@@ -34,19 +34,20 @@ def p2pfs(*words: str, home: Path) -> subprocess.CompletedProcess[str]:
 
 
 @contextmanager
-def answering(home: Path, body: bytes) -> Iterator[None]:
-    """A node of that home which answers one question with these bytes, and is gone."""
+def answering(home: Path, *bodies: bytes) -> Iterator[None]:
+    """A node of that home which answers a question with each of these, and is gone."""
     listener = bind_control(home / "run" / "control.sock")
     listener.setblocking(True)
 
     def answer() -> None:
-        connection, _ = listener.accept()
-        with connection:
-            connection.recv(1 << 16)
-            connection.sendall(body)
-            connection.shutdown(socket.SHUT_WR)
-            while connection.recv(1 << 16):
-                pass
+        for body in bodies:
+            connection, _ = listener.accept()
+            with connection:
+                connection.recv(1 << 16)
+                connection.sendall(body)
+                connection.shutdown(socket.SHUT_WR)
+                while connection.recv(1 << 16):
+                    pass
 
     thread = threading.Thread(target=answer)
     thread.start()
