@@ -6,6 +6,8 @@ The kernel lets it go with the process, however that ends; so it is never stale.
 from __future__ import annotations
 
 import fcntl
+import os
+import shlex
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
@@ -28,12 +30,18 @@ def holding(home: Path, place: Path | None = None) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.seek(0)
-            where = lock.read().decode(errors="replace").strip() or "without a mount"
+            where = lock.read().decode(errors="replace").strip()
             raise P2pfsError(
-                f"a node of {home} is running already, {where}; "
-                "`p2pfs umount DIR` ends it, another P2PFS_HOME makes a second one"
+                f"a node of {home} is running already, {where} ends it; "
+                "another P2PFS_HOME makes a second one"
             ) from error
         lock.truncate(0)
-        lock.write(f"mounted on {place}\n".encode() if place else b"")
+        lock.write(f"{_where(place)}\n".encode())
         lock.flush()
         yield
+
+
+def _where(place: Path | None) -> str:
+    if place is None:
+        return f"without a mount: `kill {os.getpid()}`"
+    return f"mounted on {place}: `p2pfs umount {shlex.quote(str(place))}`"

@@ -73,9 +73,13 @@ def test_0_when_it_is_done(tmp_path: Path) -> None:
     assert says_so(p2pfs("version", home=tmp_path), 0, "")
 
 
-def test_1_for_a_second_node_of_one_home(tmp_path: Path) -> None:
-    with holding(tmp_path / "data", Path("/mnt/p2p")):
-        assert says_so(p2pfs("node", *LISTEN, home=tmp_path), 1, "/mnt/p2p")
+@pytest.mark.parametrize(
+    ("place", "ends_it"),
+    [(Path("/mnt/p 2p"), "`p2pfs umount '/mnt/p 2p'`"), (None, f"`kill {os.getpid()}`")],
+)
+def test_1_for_a_second_node_of_one_home(tmp_path: Path, place: Path | None, ends_it: str) -> None:
+    with holding(tmp_path / "data", place):
+        assert says_so(p2pfs("node", *LISTEN, home=tmp_path), 1, f"{ends_it} ends it")
 
 
 def test_2_for_a_flag_that_cannot_mean_anything(tmp_path: Path) -> None:
