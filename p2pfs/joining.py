@@ -16,6 +16,7 @@ from p2pfs.dht.lan import discover
 from p2pfs.dht.sqlitestore import open_record_store
 from p2pfs.identity import create_identity
 from p2pfs.library.announcing import Announcing
+from p2pfs.parts import ANSWER_SECONDS
 from p2pfs.peers.clock import follow_peers
 from p2pfs.peers.gateway import build_gateway
 from p2pfs.peers.pacing import Link
@@ -25,10 +26,7 @@ from p2pfs.peers.streams.credentials import server_context
 from p2pfs.peers.streams.http import serve_asgi
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from p2pfs.addresses import Neighbourhood
-    from p2pfs.dht.kad.overlay import KadOverlay
     from p2pfs.dht.overlay import Joined
     from p2pfs.identity import Identity
     from p2pfs.library.metas import Metas
@@ -37,9 +35,6 @@ if TYPE_CHECKING:
     from p2pfs.store.blocks import Blocks
 
 _log = logging.getLogger(__name__)
-
-# Whoever is there has answered by then, also from afar and after a lost datagram.
-_ALONE_SECONDS = 5
 
 _FORCED_SERVER = {"auto": None, "yes": True, "no": False}
 
@@ -96,6 +91,7 @@ async def join(
                 batch_comes_in=parts.followed.batch_comes_in,
             )
             parts.kad, parts.gateway, told.announcing = kad, gateway, announcing
+            parts.asked_at = trio.current_time()
             tls = server_context(identity, network.members)
             for name in names:
                 nursery.start_soon(find_named, name, kad.add_peer)
@@ -110,10 +106,11 @@ async def join(
             nursery.start_soon(kad.tending.repair, client.fetch_names, client.fetch_named)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)
             nursery.start_soon(announcing.run)
-            nursery.start_soon(_warn_if_alone, settings.peers, kad)
+            nursery.start_soon(_warn_if_unanswered, parts)
 
 
-async def _warn_if_alone(peers: Sequence[str], kad: KadOverlay) -> None:
-    await trio.sleep(_ALONE_SECONDS)
-    if peers and not any(contact.answers for contact in kad.contacts()):
-        _log.warning("no peer answered yet at %s; still trying", ", ".join(peers))
+async def _warn_if_unanswered(parts: Parts) -> None:
+    await trio.sleep(ANSWER_SECONDS)
+    why = parts.unanswered()
+    if why:
+        _log.warning("%s; still trying %s", why, ", ".join(parts.settings.peers))

@@ -5,9 +5,12 @@ The values that are shown, and their rendering, are in `status`; nothing here wa
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
+
+import trio
 
 from p2pfs import __version__, status
 from p2pfs.errors import NoPeersError
@@ -35,6 +38,10 @@ if TYPE_CHECKING:
     from p2pfs.store.shares import Shares
 
 
+# Whoever is there has answered by then, also from afar and after a lost datagram.
+ANSWER_SECONDS = 5.0
+
+
 @dataclass
 class Parts:
     """What a status is made of; the last ones come when the node has its key."""
@@ -55,6 +62,8 @@ class Parts:
     kad: KadOverlay | None = None
     gateway: Gateway | None = None
     silence: Silence | None = None
+    asked_at: float = math.inf
+    """When the first peers were asked, as trio counts time."""
 
     def snapshot(self) -> status.Status:
         """The node as it is now; never waits."""
@@ -136,11 +145,20 @@ class Parts:
         private = self.network.members is not None
         if self.kad is None:
             return status.OverlayStatus("starting", 0, private)
-        contacts = sum(contact.answers for contact in self.kad.contacts())
+        contacts = self._contacts()
         mode = "server" if self.kad.is_server else "client"
         silence = self.silence.problem if self.silence else ""
-        problem = silence or self.clock.problem
-        return status.OverlayStatus(mode if contacts else "alone", contacts, private, problem)
+        problem = silence or self.clock.problem or self.unanswered()
+        return status.OverlayStatus(mode if contacts else status.ALONE, contacts, private, problem)
+
+    def unanswered(self) -> str:
+        """Why none of the peers that were named answers, once one would have; else empty."""
+        peers = len(self.settings.peers)
+        is_early = trio.current_time() < self.asked_at + ANSWER_SECONDS
+        return "" if is_early or not peers or self._contacts() else status.said_unanswered(peers)
+
+    def _contacts(self) -> int:
+        return sum(each.answers for each in self.kad.contacts()) if self.kad else 0
 
     def _shares(self) -> list[status.ShareStatus]:
         rows = self.shares.all()

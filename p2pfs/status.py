@@ -27,6 +27,9 @@ if TYPE_CHECKING:
     from p2pfs.text import Paint, Style
 
 
+ALONE = "alone"
+
+
 class OverlayStatus(msgspec.Struct, frozen=True):
     """`mode` is `starting`, `alone`, `server` or `client`; `problem`: why nobody answers."""
 
@@ -143,14 +146,38 @@ def render_status(status: Status, paint: Paint = uncoloured) -> str:
     )
 
 
+def said_alone(status: Status) -> str:
+    """What it means for this node's files that no other answers; empty while one does."""
+    if status.overlay.mode != ALONE:
+        return ""
+    states = [share.state for share in status.shares]
+    published = states.count("published")
+    if published:
+        told = f"others took the records of {counted(published, 'file')} earlier, and keep them"
+        return f"no other node answers now; {told} for a day at most"
+    if states:
+        return "no other node answers: nobody else is told of your files until one does"
+    return "no other node answers yet; name one with --peer HOST:PORT, or give others this address"
+
+
+def said_unanswered(peers: int) -> str:
+    """Why none of so many peers that the user has named may have answered."""
+    return (
+        f"{counted(peers, 'peer')} given, none answers: does a node run there, and are `--network` "
+        "and its secret the same? A private network is silent to all others"
+    )
+
+
 def _facts(status: Status) -> list[Fact]:
     overlay = status.overlay
     network = f"{status.network} (private)" if overlay.private else status.network
     joined = f"{network}, {overlay.mode}, {counted(overlay.contacts, 'contact')}"
+    alone = said_alone(status)
     return [
         Fact("node", status.peer_id or "making its key, a few seconds"),
         Fact("address", status.address),
         Fact("network", joined, style="good" if overlay.contacts else "busy"),
+        *([Fact("alone", alone, style="busy")] if alone else []),
         *([Fact("problem", overlay.problem, style="bad")] if overlay.problem else []),
         Fact("mounted", ", ".join(status.mounts) or None),
         Fact("share", status.share),

@@ -1,17 +1,20 @@
 import msgspec
+import pytest
 
 from p2pfs.status import (
+    ALONE,
     CacheStatus,
     OverlayStatus,
     ShareStatus,
     Status,
     encode_json,
     render_status,
+    said_unanswered,
     text_of,
 )
 
 
-def status_of(path: bytes) -> Status:
+def status_of(path: bytes, state: str = "waiting", mode: str = ALONE, problem: str = "") -> Status:
     return Status(
         version="1",
         pid=1,
@@ -20,10 +23,10 @@ def status_of(path: bytes) -> Status:
         address=None,
         mounts=[],
         share="/s",
-        overlay=OverlayStatus("alone", 0),
+        overlay=OverlayStatus(mode, int(mode != ALONE), problem=problem),
         peers=[],
         transfers=[],
-        shares=[ShareStatus(text_of(path), None, "waiting", 0)],
+        shares=[ShareStatus(text_of(path), None, state, 0)],
         cache=CacheStatus(0, None),
         served_bytes=0,
         fetched_bytes={},
@@ -40,3 +43,21 @@ def test_a_path_cannot_write_lines_of_its_own_or_to_the_terminal() -> None:
     plain = render_status(status_of(b"a__[2Jb.txt"))
     hostile = render_status(status_of(b"a\n\x1b[2Jb.txt"))
     assert hostile == plain.replace("a__", "a??")
+
+
+@pytest.mark.parametrize(
+    ("state", "says"),
+    [
+        ("announcing: no peers yet", "nobody else is told of your files"),
+        ("published", "others took the records of 1 file earlier, and keep them for a day at most"),
+    ],
+)
+def test_alone_it_says_what_becomes_of_its_files(state: str, says: str) -> None:
+    assert says in render_status(status_of(b"a", state))
+    assert "alone" not in render_status(status_of(b"a", state, mode="server"))
+
+
+def test_peers_that_do_not_answer_may_be_a_private_network() -> None:
+    shown = render_status(status_of(b"a", problem=said_unanswered(1)))
+    assert "1 peer given, none answers" in shown
+    assert "private network" in shown

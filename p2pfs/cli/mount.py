@@ -132,7 +132,8 @@ def _warn_if_alone(settings: Settings) -> None:
             if time.monotonic() > until:
                 if overlay.mode != "starting":  # else it has not asked anybody yet
                     named = ", ".join(settings.peers)
-                    said = f"no peer answered yet at {named}: does a node run there? Still trying"
+                    said = f"no peer answered yet at {named}: does a node run there, "
+                    said += "in the same network? Still trying; `p2pfs status` shows when one does"
                     print(f"p2pfs: {printable(said)}", file=sys.stderr)
                 return
             time.sleep(_POLL_SECONDS)

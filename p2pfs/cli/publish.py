@@ -9,13 +9,13 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from p2pfs.cli.contents import content_id_of
-from p2pfs.cli.control import ask, follow
+from p2pfs.cli.control import ask, follow, running_status
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.cli.progress import open_progress
 from p2pfs.control.asked import PublishedPath, PublishedPaths, ToAwait, ToPublish, ToUnpublish
 from p2pfs.control.calls import Nothing
 from p2pfs.errors import P2pfsError, UsageError
-from p2pfs.status import state_style
+from p2pfs.status import said_alone, state_style
 from p2pfs.text import Column, counted, printable
 
 _COLUMNS: list[Column[PublishedPath]] = [
@@ -106,8 +106,11 @@ def _demand_all(answer: PublishedPaths) -> None:
 def _write(answer: PublishedPaths, *, json: bool) -> None:
     if json:
         write_json(answer)
-    else:
-        write_table(_COLUMNS, answer.paths)
+        return
+    write_table(_COLUMNS, answer.paths)
+    alone = said_alone(running_status()) if sys.stderr.isatty() and answer.paths else ""
+    if alone:
+        print(f"p2pfs: {alone}", file=sys.stderr)
 
 
 def _resolved(path: str) -> bytes:

@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from p2pfs.cli.control import ask
+from p2pfs.cli.control import ask, running_status
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.errors import NotFoundError, UsageError
+from p2pfs.status import ALONE
 from p2pfs.text import Column, human_bytes
 
 if TYPE_CHECKING:
-    from p2pfs.control.found import FoundFile
+    from p2pfs.control.found import Found, FoundFile
 
 # The node lets the network answer for 5 s, and 10,000 files take it a moment to tell.
 _SEARCH_SECONDS = 15
@@ -40,18 +41,24 @@ def search(
     json
         Print JSON instead, for scripts.
     """
-    from p2pfs.control.found import Found, Sought  # late: trio comes with it
+    from p2pfs.control import found as answers  # late: trio comes with it
 
     if not words and not tag:
         raise UsageError("search for what? Give a word, or --tag and a tag")
-    found = ask("search", Sought(_text(words), _text(tag)), Found, _SEARCH_SECONDS)
+    sought = answers.Sought(_text(words), _text(tag))
+    found = ask("search", sought, answers.Found, _SEARCH_SECONDS)
     if json:
         write_json(found)
     else:
         write_table(_COLUMNS, found.files)
     if not found.files:
-        late = "" if found.complete else "; the network has not answered yet, so try again"
-        raise NotFoundError(f"nothing was found{late}")
+        raise NotFoundError(f"nothing was found{_why_not(found)}")
+
+
+def _why_not(found: Found) -> str:
+    if running_status().overlay.mode == ALONE:
+        return " here, and no other node answers; `p2pfs status` says more"
+    return "" if found.complete else "; the network has not answered yet, so try again"
 
 
 def _text(words: tuple[str, ...]) -> list[str]:

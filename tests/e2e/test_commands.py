@@ -170,3 +170,7 @@ def test_a_node_alone_says_so_and_keeps_serving_its_user(make_node: MakeNode) ->
     (node.share / "a.txt").write_bytes(b"x")
     wait_until(lambda: node.share_state("a.txt") == "announcing: no peers yet", 10, "the state")
     assert os.listdir(node.mount / "by-tag" / "text") == ["a.txt"]
+    assert "nobody else is told of your files" in node.run("status").stdout
+    sought = node.run("search", "absent")
+    assert sought.returncode == NOT_FOUND
+    assert "no other node answers" in sought.stderr

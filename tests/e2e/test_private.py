@@ -79,6 +79,10 @@ def test_members_exchange_files_and_others_get_neither_datagram_nor_handshake(
     wait_until(lambda: stranger.status()["overlay"]["problem"], 20, "the stranger's diagnosis")
     assert stranger.status()["overlay"]["contacts"] == public.status()["overlay"]["contacts"] == 0
 
+    wait_until(lambda: public.status()["overlay"]["problem"], 10, "the outsider's diagnosis")
+    assert "A private network is silent" in public.run("status").stdout
+    assert "\tpeers\t1 peer given, none answers" in public.run("doctor").stdout
+
     said = stranger.status()["overlay"]["problem"]
     assert publisher.address in said
     assert "secret" in said
