@@ -5,8 +5,8 @@ Networks cost an attacker more than ids.
 
 from __future__ import annotations
 
-from collections import Counter
-from typing import TYPE_CHECKING, Protocol, TypeVar
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from p2pfs.addresses import prefix_group
 
@@ -30,32 +30,48 @@ class Located(Protocol):
 T = TypeVar("T", bound=Located)
 
 
+class Place(NamedTuple):
+    """Where an address is, as far as caps care; worked out once, since it is asked for often."""
+
+    is_near: bool
+    wide: str
+    narrow: str
+
+
+def place(ip: str, is_near: Callable[[str], bool]) -> Place:
+    """Where an IP is."""
+    return Place(is_near(ip), *prefix_group(ip))
+
+
 class Caps:
     """Counts networks; addresses nearby are exempt."""
 
-    def __init__(self, is_near: Callable[[str], bool], taken: Iterable[Located] = ()) -> None:
-        self._is_near = is_near
-        self._held = Counter(group for each in taken for group in prefix_group(each.endpoint.ip))
+    def __init__(self, taken: Iterable[Place] = ()) -> None:
+        self._held: defaultdict[str, int] = defaultdict(int)
+        for each in taken:
+            self._count(each)
 
-    def allow(self, ip: str) -> bool:
+    def allow(self, place: Place) -> bool:
         """Whether one more from there is within the caps."""
-        if self._is_near(ip):
-            return True
-        wide, narrow = prefix_group(ip)
-        return self._held[narrow] < MOST_NARROW and self._held[wide] < MOST_WIDE
+        held = self._held
+        return place.is_near or (held[place.narrow] < MOST_NARROW and held[place.wide] < MOST_WIDE)
 
-    def count(self, ip: str) -> None:
-        """One more is there."""
-        self._held.update(prefix_group(ip))
+    def take(self, place: Place) -> bool:
+        """Count one more from there if it is within the caps; whether it is."""
+        allowed = self.allow(place)
+        if allowed:
+            self._count(place)
+        return allowed
+
+    def _count(self, place: Place) -> None:
+        self._held[place.narrow] += 1
+        self._held[place.wide] += 1
 
 
 def capped(ordered: Iterable[T], is_near: Callable[[str], bool]) -> Iterator[T]:
     """Those that obey the caps, the first of a network first."""
-    caps = Caps(is_near)
-    for each in ordered:
-        if caps.allow(each.endpoint.ip):
-            caps.count(each.endpoint.ip)
-            yield each
+    caps = Caps()
+    return (each for each in ordered if caps.take(place(each.endpoint.ip, is_near)))
 
 
 def spread_out(ordered: Iterable[T], is_near: Callable[[str], bool]) -> list[T]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -29,45 +30,62 @@ async def crawl(
 
     After `patience` seconds without either the lookup is told that a node is late.
     """
-    async with _task_set() as asking:
+    async with _questions() as questions:
         try:
             async with asyncio.timeout(LOOKUP_SECONDS):
-                await _crawl(lookup, ask, patience, asking)
+                while True:
+                    for hint in lookup.todo():
+                        questions.begin(ask(hint), patience(hint), partial(lookup.late, hint))
+                    if lookup.is_over or not questions.open:
+                        return
+                    await questions.wait_changed()
         except TimeoutError:
             return
 
 
-async def _crawl(
-    lookup: Lookup,
-    ask: Callable[[Hint], Coroutine[Any, Any, None]],
-    patience: Callable[[Hint], float],
-    asking: set[asyncio.Task[None]],
-) -> None:
-    loop = asyncio.get_running_loop()
-    due: dict[Hint, float] = {}  # when each that was asked is late
-    while True:
-        for hint in lookup.todo():
-            asking.add(asyncio.create_task(ask(hint)))
-            due[hint] = loop.time() + patience(hint)
-        if lookup.is_over or not asking:
-            return
-        pause = max(0.0, min(due.values()) - loop.time()) if due else None
-        done, _ = await asyncio.wait(asking, timeout=pause, return_when=asyncio.FIRST_COMPLETED)
-        asking.difference_update(done)
-        for task in done:
-            task.result()  # a mistake in `ask` shows here
-        for hint in [hint for hint, at in due.items() if at <= loop.time()]:
-            del due[hint]
-            lookup.late(hint)
+class _Questions:
+    """What is asked at once; each is looked at when it ends, and when its answer is late."""
+
+    def __init__(self) -> None:
+        self.open: dict[asyncio.Task[None], asyncio.TimerHandle] = {}
+        self._ended: list[asyncio.Task[None]] = []
+        self._changed = asyncio.Event()
+
+    def begin(
+        self, asking: Coroutine[Any, Any, None], patience: float, late: Callable[[], None]
+    ) -> None:
+        """Ask; `late` is called after `patience` seconds without an answer."""
+
+        def tell() -> None:
+            late()
+            self._changed.set()
+
+        task = asyncio.create_task(asking)
+        self.open[task] = asyncio.get_running_loop().call_later(patience, tell)
+        task.add_done_callback(self._end)
+
+    async def wait_changed(self) -> None:
+        """Until something has ended or is late; a mistake in what was asked shows here."""
+        await self._changed.wait()
+        self._changed.clear()
+        for task in self._ended:
+            task.result()
+        self._ended.clear()
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self.open.pop(task).cancel()
+        self._ended.append(task)
+        self._changed.set()
 
 
 @asynccontextmanager
-async def _task_set() -> AsyncIterator[set[asyncio.Task[None]]]:
-    """Tasks that have ended when the block has."""
-    tasks: set[asyncio.Task[None]] = set()
+async def _questions() -> AsyncIterator[_Questions]:
+    """They have ended when the block has."""
+    questions = _Questions()
     try:
-        yield tasks
+        yield questions
     finally:
-        for task in tasks:
+        for task, late in questions.open.items():
+            late.cancel()
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*questions.open, return_exceptions=True)

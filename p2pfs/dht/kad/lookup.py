@@ -15,17 +15,17 @@ from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from itertools import islice
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from p2pfs.addresses import prefix_group
-from p2pfs.dht.kad.caps import capped
+from p2pfs.dht.kad.caps import Caps, capped, place
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Contact, Hint
 
 # With half of all nodes colluding 8 paths miss three times in a hundred, 24 once in two hundred.
@@ -44,6 +44,8 @@ _MOST_NARROW = 3
 _MOST_ADDRESSES_A_KEY = 3
 # Nobody else is asked of those a referrer names whose hints are mostly dead, judged after so many.
 _JUDGED_AFTER = 4
+
+_DISTANCE, _LEFT = attrgetter("distance"), attrgetter("left")
 
 
 class _State(Enum):
@@ -64,6 +66,7 @@ class _Path:
 @dataclass(slots=True, eq=False)
 class _Candidate:
     hint: Hint
+    place: Place
     distance: int
     # Those it could be on; once it was asked, the one that it is on.
     paths: list[_Path]
@@ -75,13 +78,9 @@ class _Candidate:
     dead: int = 0
 
     @property
-    def endpoint(self) -> Endpoint:
-        return self.hint.endpoint
-
-    @property
     def path(self) -> _Path:
         """The one that can best afford it."""
-        return max(self.paths, key=lambda path: path.left)
+        return max(self.paths, key=_LEFT)
 
     @property
     def is_liar(self) -> bool:
@@ -108,6 +107,7 @@ class Lookup:
         self._addresses: Counter[bytes] = Counter()
         self._narrow: Counter[str] = Counter()
         self._contacts: dict[bytes, Contact] = {}
+        self._liars: set[_Candidate] = set()
         # What paths that ended at their start leave to the others; in the end, what all leave.
         self._spare = 0
         self._under_way = 0
@@ -120,8 +120,8 @@ class Lookup:
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
-        new = [each for each in self._awaited() if each.state is _State.NEW]
-        new.sort(key=lambda each: (-each.path.left, each.distance))
+        awaited = dict.fromkeys(each for each in self._awaited() if each.state is _State.NEW)
+        new = sorted(awaited, key=lambda each: (-each.path.left, each.distance))
         chosen = []
         for each in new[: ALPHA - self._under_way]:
             if self._can_afford(each):  # others on its path may have gone before
@@ -142,7 +142,7 @@ class Lookup:
         added = [self._add(hint, candidate.path, candidate) for hint in named]
         candidate.closer = sorted(
             (each for each in added if each is not None and each.distance < candidate.distance),
-            key=lambda each: each.distance,
+            key=_DISTANCE,
         )
         self._open.append(candidate)
         self._pool_shares()
@@ -160,6 +160,7 @@ class Lookup:
         self._settle(candidate, _State.FAILED)
         for referrer in candidate.referrers:
             referrer.dead += 1
+            self._judge(referrer)
         self._pool_shares()
 
     @property
@@ -167,7 +168,8 @@ class Lookup:
         """Whether every path has ended, and the k closest of all have answered."""
         if any(each.state in (_State.NEW, _State.ASKED) for each in self._awaited()):
             return False
-        return all(each.state is _State.ANSWERED for each in self._nearest(self._hopefuls()))
+        hopefuls = (each for each in self._ordered if not self._is_out(each))
+        return all(each.state is _State.ANSWERED for each in self._nearest(hopefuls))
 
     def closest(self, count: int | None = None) -> list[Contact]:
         """The k, or `count`, proven nodes that answered and obey the caps, the closest first."""
@@ -201,10 +203,17 @@ class Lookup:
             self._spare -= 1
         for referrer in candidate.referrers:
             referrer.tried += 1
+            self._judge(referrer)
         self._under_way += 1
 
     def _can_afford(self, candidate: _Candidate) -> bool:
-        return bool(candidate.path.left or self._spare)
+        return self._spare > 0 or any(map(_LEFT, candidate.paths))
+
+    def _judge(self, referrer: _Candidate) -> None:
+        if referrer.is_liar:
+            self._liars.add(referrer)
+        else:
+            self._liars.discard(referrer)
 
     def _settle(self, candidate: _Candidate, state: _State) -> None:
         self._under_way -= candidate.state is _State.ASKED
@@ -224,66 +233,60 @@ class Lookup:
         """The candidate of a hint; None for one that is not welcome."""
         candidate = self._candidates.get(hint)
         if candidate is None:
-            if not self._is_welcome(hint):
+            where = place(hint.endpoint.ip, self._is_near)
+            if not self._is_welcome(hint, where):
                 return None
-            candidate = _Candidate(hint, distance(hint.node_id, self.key), [])
+            candidate = _Candidate(hint, where, distance(hint.node_id, self.key), [])
             self._candidates[hint] = candidate
             self._addresses[hint.public_key] += 1
-            self._narrow[prefix_group(hint.endpoint.ip)[1]] += 1
-            insort(self._ordered, candidate, key=lambda each: each.distance)
+            self._narrow[where.narrow] += 1
+            insort(self._ordered, candidate, key=_DISTANCE)
         if candidate.state is _State.NEW:
             candidate.paths.append(path)
             if referrer is not None:
                 candidate.referrers.append(referrer)
         return candidate
 
-    def _is_welcome(self, hint: Hint) -> bool:
+    def _is_welcome(self, hint: Hint, where: Place) -> bool:
         if hint.public_key == self._own_key:
             return False
         if self._addresses[hint.public_key] >= _MOST_ADDRESSES_A_KEY:
             return False
-        near = self._is_near(hint.endpoint.ip)
-        return near or self._narrow[prefix_group(hint.endpoint.ip)[1]] < _MOST_NARROW
+        return where.is_near or self._narrow[where.narrow] < _MOST_NARROW
 
     def _awaited(self) -> Iterator[_Candidate]:
         """Whose answers the lookup needs: the starts', the next steps', and the k closest's.
 
-        In the place of those that are late others are, so that their answers come in time.
+        In the place of those that are late others are, so that their answers come in time.  Some
+        come twice.
         """
-        starts = (each for each in self._starts if self._is_prompt(each))
-        prompt = (each for each in self._ordered if self._is_prompt(each))
-        yielded: set[_Candidate] = set()
-        for source in (starts, self._next_steps(), self._nearest(prompt)):
-            for each in source:
-                if each not in yielded:
-                    yielded.add(each)
-                    yield each
+        yield from filter(self._is_prompt, self._starts)
+        yield from self._next_steps()
+        yield from self._nearest(filter(self._is_prompt, self._ordered))
 
     def _next_steps(self) -> Iterator[_Candidate]:
         for referrer in list(self._open):
-            prompt = (each for each in referrer.closer if self._is_prompt(each))
-            steps = list(islice(prompt, _STEPS))
+            steps = list(islice(filter(self._is_prompt, referrer.closer), _STEPS))
             if all(each.state is _State.ANSWERED for each in steps):
                 self._open.remove(referrer)  # they lead on from here
             else:
                 yield from steps
 
-    def _nearest(self, ordered: Iterator[_Candidate]) -> Iterator[_Candidate]:
+    def _nearest(self, ordered: Iterable[_Candidate]) -> Iterator[_Candidate]:
         """The k closest, as the caps will let them into the result."""
-        return islice(capped(ordered, self._is_near), self._k)
-
-    def _hopefuls(self) -> Iterator[_Candidate]:
-        return (each for each in self._ordered if not self._is_out(each))
+        caps = Caps()
+        return islice((each for each in ordered if caps.take(each.place)), self._k)
 
     def _is_prompt(self, candidate: _Candidate) -> bool:
         return candidate.state is not _State.LATE and not self._is_out(candidate)
 
     def _is_out(self, candidate: _Candidate) -> bool:
         """Dead, answered elsewhere, beyond its paths' shares, or named by liars alone."""
-        if candidate.state in (_State.ANSWERED, _State.FAILED):
-            return candidate.state is _State.FAILED
-        if candidate.hint.public_key in self._contacts:
+        state = candidate.state
+        if state is _State.ANSWERED:
+            return False
+        if state is _State.FAILED or candidate.hint.public_key in self._contacts:
             return True
-        if candidate.state is _State.NEW and not self._can_afford(candidate):
+        if state is _State.NEW and not self._can_afford(candidate):
             return True
-        return bool(candidate.referrers) and all(each.is_liar for each in candidate.referrers)
+        return bool(candidate.referrers) and self._liars.issuperset(candidate.referrers)

@@ -10,15 +10,15 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2pfs.addresses import prefix_group
-from p2pfs.dht.kad.caps import Caps
+from p2pfs.dht.kad.caps import Caps, place
 from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, distance
 from p2pfs.network import NODE_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Iterator
 
     from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Hint
 
 K = 20
@@ -37,11 +37,12 @@ _PROOF_LIFE_SECONDS = 600
 _CHECK_AGAIN_SECONDS = (1, 5, 60, 60)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Entry:
     contact: Contact
     number: int  # its id
     bucket: int
+    place: Place
     seen: float
     proven: float
     failures: int = 0
@@ -55,8 +56,10 @@ class Table:
     def __init__(self, own_id: bytes, is_near: Callable[[str], bool], k: int = K) -> None:
         self.k = k
         self._own_id = own_id
+        self._own_number = int.from_bytes(own_id, "big")
         self._is_near = is_near
         self._entries: dict[bytes, _Entry] = {}
+        self._buckets: dict[int, list[_Entry]] = {}  # those that hold any
         self._by_endpoint: dict[Endpoint, bytes] = {}
         self._failing: dict[bytes, _Entry] = {}
         self._waiting: dict[int, list[Contact]] = {}
@@ -157,10 +160,10 @@ class Table:
 
     def closest(self, key: bytes, count: int | None = None) -> list[Contact]:
         """Exactly the k, or `count`, closest that answered last time, the closest first."""
-        answering: Iterable[_Entry] = self._entries.values()
+        groups: Iterable[list[_Entry]] = self._outwards(key)
         if self._failing:
-            answering = [entry for entry in answering if not entry.failures]
-        return _closest(answering, key, self.k if count is None else count)
+            groups = ([entry for entry in group if not entry.failures] for group in groups)
+        return _closest(groups, key, self.k if count is None else count)
 
     def suspects(self, now: float) -> list[Contact]:
         """Contacts that failed, and are due to be asked again."""
@@ -192,23 +195,29 @@ class Table:
 
         Not those that hold none but the k closest to the own id, which its own lookup finds.
         """
-        held = {entry.bucket for entry in self._entries.values()}
+        held = set(self._buckets)
         if len(self._entries) >= self.k:
             deepest = self._bucket_at(self._reach_of_siblings())
             held = {bucket for bucket in held if bucket <= deepest}
         return sorted(bucket for bucket in held if self._touched.get(bucket, -math.inf) < before)
 
     def _bucket(self, node_id: bytes) -> int:
-        return self._bucket_at(distance(self._own_id, node_id))
+        return self._bucket_at(self._own_number ^ int.from_bytes(node_id, "big"))
 
     def _bucket_at(self, away: int) -> int:
         return min(BUCKETS - 1, BUCKETS - away.bit_length())
 
-    def _members(self, bucket: int) -> list[Contact]:
-        return [entry.contact for entry in self._entries.values() if entry.bucket == bucket]
+    def _outwards(self, key: bytes) -> Iterator[list[_Entry]]:
+        """All entries in groups, each of them closer to a key than what comes after."""
+        own = self._bucket(key)
+        yield self._buckets.get(own, [])
+        yield [entry for bucket in self._buckets if bucket > own for entry in self._buckets[bucket]]
+        for bucket in sorted(self._buckets, reverse=True):
+            if bucket < own:
+                yield self._buckets[bucket]
 
     def _has_room(self, new: Contact | Hint) -> bool:
-        members = self._members(self._bucket(new.node_id))
+        members = self._buckets.get(self._bucket(new.node_id), [])
         fits = len(members) < self.k or (len(members) < 2 * self.k and self._is_sibling(new))
         return fits and self._within_caps(new, members)
 
@@ -219,26 +228,29 @@ class Table:
     def _reach_of_siblings(self) -> int:
         """How far the k-th closest to the own id is; beyond everybody while there are fewer."""
         if self._siblings_reach is None:
-            siblings = _closest(self._entries.values(), self._own_id, self.k)
+            siblings = _closest(self._outwards(self._own_id), self._own_id, self.k)
             everybody = len(siblings) < self.k
             self._siblings_reach = (
                 1 << BUCKETS if everybody else distance(siblings[-1].node_id, self._own_id)
             )
         return self._siblings_reach
 
-    def _within_caps(self, new: Contact | Hint, members: list[Contact]) -> bool:
-        if self._is_near(new.endpoint.ip):
+    def _within_caps(self, new: Contact | Hint, members: list[_Entry]) -> bool:
+        where = place(new.endpoint.ip, self._is_near)
+        if where.is_near:
             return True
-        if not Caps(self._is_near, members).allow(new.endpoint.ip):
+        if not Caps(each.place for each in members).allow(where):
             return False
-        wide, _ = prefix_group(new.endpoint.ip)
-        in_all = sum(prefix_group(address.ip)[0] == wide for address in self._by_endpoint)
+        in_all = sum(each.place.wide == where.wide for each in self._entries.values())
         return in_all < _MOST_WIDE_IN_ALL
 
     def _take(self, contact: Contact, now: float) -> None:
         bucket = self._bucket(contact.node_id)
         number = int.from_bytes(contact.node_id, "big")
-        self._entries[contact.public_key] = _Entry(contact, number, bucket, now, now)
+        where = place(contact.endpoint.ip, self._is_near)
+        entry = _Entry(contact, number, bucket, where, now, now)
+        self._entries[contact.public_key] = entry
+        self._buckets.setdefault(bucket, []).append(entry)
         self._by_endpoint[contact.endpoint] = contact.public_key
         self._siblings_reach = None
 
@@ -247,8 +259,11 @@ class Table:
         self._failing.pop(entry.contact.public_key, None)
 
     def _drop(self, contact: Contact) -> None:
-        del self._entries[contact.public_key]
+        entry = self._entries.pop(contact.public_key)
         del self._by_endpoint[contact.endpoint]
+        self._buckets[entry.bucket].remove(entry)
+        if not self._buckets[entry.bucket]:
+            del self._buckets[entry.bucket]
         self._failing.pop(contact.public_key, None)
         self._siblings_reach = None
 
@@ -270,7 +285,13 @@ class Table:
                 return
 
 
-def _closest(entries: Iterable[_Entry], key: bytes, count: int) -> list[Contact]:
-    wanted = int.from_bytes(key, "big")
-    by_distance = {each.number ^ wanted: each for each in entries}
-    return [by_distance[away].contact for away in sorted(by_distance)[:count]]
+def _closest(groups: Iterable[list[_Entry]], key: bytes, count: int) -> list[Contact]:
+    """The closest to a key of what `Table._outwards` yields."""
+    wanted, closest = int.from_bytes(key, "big"), list[Contact]()
+    for group in groups:
+        by_distance = {each.number ^ wanted: each for each in group}
+        ordered = sorted(by_distance)[: count - len(closest)]
+        closest += [by_distance[away].contact for away in ordered]
+        if len(closest) >= count:
+            break
+    return closest
