@@ -6,6 +6,7 @@ Nothing here touches the network or creates a file.  What each is called is in `
 from __future__ import annotations
 
 import os
+import shlex
 import tomllib
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -124,8 +125,9 @@ class Settings:
         try:
             return private_network(self.network, secret, self.puzzle_bits)
         except MalformedError as error:
-            fix = "make one with `openssl rand -hex 32`"
-            raise UsageError(f"{self.network_secret_file}: {error}; {fix}") from error
+            file = self.network_secret_file
+            fix = f"make one with `head -c 32 /dev/urandom | base64 > {shlex.quote(str(file))}`"
+            raise UsageError(f"{file}: {error}; {fix}") from error
 
 
 def places(environ: Mapping[str, str]) -> Places:

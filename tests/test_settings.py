@@ -60,7 +60,7 @@ def test_a_file_that_is_no_secret_is_named(tmp_path: Path, size: int) -> None:
     (tmp_path / "secret").write_bytes(b"x" * size)
     flags = {"network_secret_file": str(tmp_path / "secret")}
     settings = load_settings(flags, {"P2PFS_HOME": str(tmp_path)})
-    with pytest.raises(UsageError, match="openssl rand"):
+    with pytest.raises(UsageError, match="urandom"):
         settings.overlay_network()
 
 
