@@ -10,6 +10,7 @@ from cyclopts import Parameter
 
 from p2pfs.cli.contents import content_id_of
 from p2pfs.cli.control import ask, follow, running_status
+from p2pfs.cli.owntags import tags_given, tell_spelling
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.cli.progress import open_progress
 from p2pfs.control.asked import PublishedPath, PublishedPaths, ToAwait, ToPublish, ToUnpublish
@@ -54,10 +55,11 @@ def publish(
         _write(ask("published", Nothing(), PublishedPaths), json=json)
         return
     resolved = [_resolved(path) for path in paths]
-    tags = _texts(tag)
+    tags = tags_given(tag)
     told = [
         ask("publish", ToPublish(path, tags), PublishedPath, _ANSWER_SECONDS) for path in resolved
     ]
+    tell_spelling(tags)
     answer = _awaited(resolved) if wait else PublishedPaths(told)
     _write(answer, json=json)
     if wait:
@@ -119,10 +121,3 @@ def _resolved(path: str) -> bytes:
     if found != os.path.abspath(path):
         print(f"p2pfs: {printable(path)} leads to {printable(found)}", file=sys.stderr)
     return os.fsencode(found)
-
-
-def _texts(tags: tuple[str, ...]) -> list[str]:
-    try:
-        return [tag.encode().decode() for tag in tags]
-    except UnicodeEncodeError as error:
-        raise UsageError("tags are text in UTF-8") from error

@@ -8,8 +8,8 @@ from typing import Annotated
 from cyclopts import Parameter
 
 from p2pfs.cli.control import ask
+from p2pfs.cli.owntags import tags_given, tell_spelling
 from p2pfs.cli.printing import write_json
-from p2pfs.errors import UsageError
 from p2pfs.text import printable
 
 
@@ -32,7 +32,9 @@ def tag(
     """
     from p2pfs.control.owned import Tagged, Tagging  # late: trio comes with it
 
-    tagged = ask("tag", Tagging(_resolved(path), _text(tags)), Tagged)
+    given = tags_given(tags)
+    tagged = ask("tag", Tagging(_resolved(path), given), Tagged)
+    tell_spelling(given)
     if json:
         write_json(tagged)
     elif not tags:
@@ -44,10 +46,3 @@ def _resolved(path: str) -> bytes:
     """The way to it without links; a link at its end is what is meant."""
     above, name = os.path.split(os.path.abspath(path))
     return os.fsencode(os.path.join(os.path.realpath(above), name))
-
-
-def _text(tags: tuple[str, ...]) -> list[str]:
-    try:
-        return [tag.encode().decode() for tag in tags]
-    except UnicodeEncodeError as error:
-        raise UsageError("tags are text in UTF-8") from error
