@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 from contextlib import suppress
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 from p2pfs.content.cid import parse_cid
 from p2pfs.control.asked import Asked
 from p2pfs.errors import MalformedError, NotFoundError, UsageError
 from p2pfs.library.names import safe_name
+
+# Taken as it was typed, for a Path makes ipfs:/ of ipfs://; and completed by shells as a path is.
+Word = str | Path
 
 _CID_ATTRIBUTE = "user.p2pfs.cid"
 _BY_HASH = "by-hash"
@@ -19,7 +22,7 @@ _SCHEME = "ipfs://"
 _GATEWAY_PATH = "/ipfs/"
 
 
-def asked_of(word: str) -> tuple[Asked, str]:
+def asked_of(word: Word) -> tuple[Asked, str]:
     """What to ask the node for, and a name to save it by; raises as `content_named`."""
     named = content_named(word)
     cid, *path = (part for part in named.split("/") if part)
@@ -27,7 +30,7 @@ def asked_of(word: str) -> tuple[Asked, str]:
     return Asked(cid, path), safe_name(own)
 
 
-def content_named(word: str) -> str:
+def content_named(word: Word) -> str:
     """`CID[/path]` of what was named by a content id or by a path in the mount.
 
     A content id may come as `ipfs://CID` or `/ipfs/CID`, as other programs write it.  Raises
@@ -47,9 +50,10 @@ def content_named(word: str) -> str:
     raise UsageError(f"{word} has no content id; name a file of the mount")
 
 
-def content_id_of(word: str) -> str | None:
+def content_id_of(word: Word) -> str | None:
     """The same where it is told by the word, or by the mount; else None."""
-    bare = unquote(word.removeprefix(_SCHEME)) if word.startswith(_SCHEME) else word
+    text = str(word)
+    bare = unquote(text.removeprefix(_SCHEME)) if text.startswith(_SCHEME) else text
     bare = bare.removeprefix(_GATEWAY_PATH)
     if _is_cid(bare.partition("/")[0]):
         return bare

@@ -12,7 +12,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from p2pfs.cli.contents import asked_of
+from p2pfs.cli.contents import Word, asked_of
 from p2pfs.cli.control import ask, follow
 from p2pfs.cli.progress import Progress, open_progress
 from p2pfs.cli.saving import Folder, content_from, open_folder, replace_file, save_file
@@ -37,11 +37,11 @@ SaveFile = Callable[[Folder, str, Wanted, Callable[[int], None]], None]
 
 
 def get(
-    content: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    content: Annotated[Word, Parameter(allow_leading_hyphen=True)],
     /,
     *,
     output: Annotated[
-        str | None, Parameter(name=["--output", "-o"], allow_leading_hyphen=True)
+        Word | None, Parameter(name=["--output", "-o"], allow_leading_hyphen=True)
     ] = None,
     force: bool = False,
 ) -> None:
@@ -66,7 +66,7 @@ def get(
     if output == _STDOUT:
         _print(what)
         return
-    place, name = _target(output, name)
+    place, name = _target(str(output or "."), name)
     folder = open_folder(place)
     try:
         with open_progress(name, what.size or None) as progress:
@@ -80,10 +80,10 @@ def get(
     copy.tell(os.path.join(place, name))
 
 
-def _target(output: str | None, name: str) -> tuple[str, str]:
+def _target(output: str, name: str) -> tuple[str, str]:
     """The folder to save in, and the name there."""
-    if output is None or os.path.isdir(output):
-        return output or ".", name
+    if os.path.isdir(output):
+        return output, name
     place, last = os.path.split(output.rstrip("/"))
     if not os.path.isdir(place or "."):
         raise NotFoundError(f"there is no folder {place}")

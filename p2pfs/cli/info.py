@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from p2pfs.cli.contents import asked_of
+from p2pfs.cli.contents import Word, asked_of
 from p2pfs.cli.control import ask
 from p2pfs.cli.printing import write_facts, write_json
 from p2pfs.control.asked import ContentInfo
@@ -19,7 +19,7 @@ _INFO_SECONDS = 15
 
 
 def info(
-    content: Annotated[str, Parameter(allow_leading_hyphen=True)], /, *, json: bool = False
+    content: Annotated[Word, Parameter(allow_leading_hyphen=True)], /, *, json: bool = False
 ) -> None:
     """Show what is known of a content.
 

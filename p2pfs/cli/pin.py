@@ -7,7 +7,7 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-from p2pfs.cli.contents import asked_of, content_named
+from p2pfs.cli.contents import Word, asked_of, content_named
 from p2pfs.cli.control import ask, follow
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.cli.progress import open_progress
@@ -25,7 +25,7 @@ _COLUMNS: list[Column[PinnedContent]] = [
 
 
 def pin(
-    *contents: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    *contents: Annotated[Word, Parameter(allow_leading_hyphen=False)],
     json: bool = False,
 ) -> None:
     """Fetch files or directories whole, and keep them until they are unpinned.
@@ -58,7 +58,7 @@ def pin(
 
 
 def unpin(
-    *contents: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    *contents: Annotated[Word, Parameter(allow_leading_hyphen=False)],
     json: bool = False,
 ) -> None:
     """Let the cache drop what was pinned when it needs the room.

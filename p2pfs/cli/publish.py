@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
 
-from p2pfs.cli.contents import content_id_of
+from p2pfs.cli.contents import Word, content_id_of
 from p2pfs.cli.control import ask, follow, running_status
 from p2pfs.cli.owntags import tags_given, tell_spelling
 from p2pfs.cli.printing import write_json, write_table
@@ -31,7 +32,7 @@ _ANSWER_SECONDS = 30
 
 
 def publish(
-    *paths: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    *paths: Annotated[Path, Parameter(allow_leading_hyphen=False)],
     tag: tuple[str, ...] = (),
     wait: bool = False,
     json: bool = False,
@@ -66,7 +67,7 @@ def publish(
         _demand_all(answer)
 
 
-def unpublish(*contents: Annotated[str, Parameter(allow_leading_hyphen=False)]) -> None:
+def unpublish(*contents: Annotated[Word, Parameter(allow_leading_hyphen=False)]) -> None:
     """Serve files and folders no longer that were published where they lie.
 
     Parameters
@@ -115,9 +116,9 @@ def _write(answer: PublishedPaths, *, json: bool) -> None:
         print(f"p2pfs: {alone}", file=sys.stderr)
 
 
-def _resolved(path: str) -> bytes:
+def _resolved(path: Path) -> bytes:
     """Where it really lies, which is said if that is elsewhere."""
     found = os.path.realpath(path)
     if found != os.path.abspath(path):
-        print(f"p2pfs: {printable(path)} leads to {printable(found)}", file=sys.stderr)
+        print(f"p2pfs: {printable(str(path))} leads to {printable(found)}", file=sys.stderr)
     return os.fsencode(found)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Annotated
 
 from cyclopts import Parameter
@@ -14,7 +15,7 @@ from p2pfs.text import printable
 
 
 def tag(
-    path: Annotated[str, Parameter(allow_leading_hyphen=True)],
+    path: Annotated[Path, Parameter(allow_leading_hyphen=True)],
     /,
     *tags: Annotated[str, Parameter(allow_leading_hyphen=False)],
     json: bool = False,
@@ -42,7 +43,7 @@ def tag(
             print(printable(one))
 
 
-def _resolved(path: str) -> bytes:
+def _resolved(path: Path) -> bytes:
     """The way to it without links; a link at its end is what is meant."""
     above, name = os.path.split(os.path.abspath(path))
     return os.fsencode(os.path.join(os.path.realpath(above), name))

@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from cyclopts import Parameter
 
-from p2pfs.cli.contents import content_named
+from p2pfs.cli.contents import Word, content_named
 from p2pfs.cli.control import follow
 from p2pfs.cli.printing import write_json, write_table
 from p2pfs.cli.progress import open_progress
@@ -31,7 +31,7 @@ class Verification(msgspec.Struct, frozen=True):
 
 
 def verify(
-    *contents: Annotated[str, Parameter(allow_leading_hyphen=False)],
+    *contents: Annotated[Word, Parameter(allow_leading_hyphen=False)],
     json: bool = False,
 ) -> None:
     """Hash what is held here now, and say what is wrong.

@@ -30,6 +30,10 @@ TYPED = [
     ("config --js", "--json"),
     ("cid --chunk-size 51", "512K"),
     ("id exp", "export"),
+    ("get fi", "film.bin"),
+    ("get -o fi", "film.bin"),
+    ("publish fi", "film.bin"),
+    ("tag fi", "film.bin"),
 ]
 
 
@@ -88,13 +92,15 @@ def interactive(command: list[str], folder: Path) -> Iterator[Terminal]:
 
 
 @pytest.mark.parametrize(("typed", "completed"), TYPED)
-def test_a_shell_completes_commands_flags_and_values(
+def test_a_shell_completes_commands_flags_values_and_files(
     shell: str, script: Path, tmp_path: Path, typed: str, completed: str
 ) -> None:
     command, source = SHELLS[shell]
+    (tmp_path / "film.bin").touch()
     if shell == "fish":  # its line editor wants a real terminal, but it can be asked
         ask = f"{source.format(script)}; complete -C 'p2pfs {typed}'"
-        done = subprocess.run(["fish", "--no-config", "-c", ask], capture_output=True, text=True)
+        fish = ["fish", "--no-config", "-c", ask]
+        done = subprocess.run(fish, capture_output=True, text=True, cwd=tmp_path)
         assert completed in done.stdout
         return
     with interactive(command, tmp_path) as terminal:
