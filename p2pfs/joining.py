@@ -102,6 +102,7 @@ async def join(
             if settings.lan_discovery:
                 ips, port = lan_ips(parts.listening), parts.listening.port
                 nursery.start_soon(discover, network, port, ips, near, kad.look_at)
+            nursery.start_soon(kad.tending.offer_detour, parts.strangers.ask)
             nursery.start_soon(kad.tending.watch_reach, client.ask_dialback)
             nursery.start_soon(kad.tending.repair, client.fetch_names, client.fetch_named)
             nursery.start_soon(serve_asgi, gateway, parts.listening.tcp, tls, near.is_near)

@@ -56,6 +56,7 @@ from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
 from p2pfs.peers.clock import NetworkClock
 from p2pfs.peers.reach import listen, local_address, neighbourhood
+from p2pfs.peers.strangers import open_strangers
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.settings import DEFAULT_LISTEN
 from p2pfs.store.blocks import Blocks
@@ -141,6 +142,7 @@ async def _serve(
     async with (
         open_catalog(settings.places.catalog) as catalog,
         open_client(settings.limit_down, network.members) as client,
+        open_strangers(network.members) as strangers,
         open_delegated(settings.delegated, near.counts, own) as routers,
     ):
         dags, shares = Dags(catalog), Shares(catalog, settings.share)
@@ -194,6 +196,7 @@ async def _serve(
                 objects,
                 reading,
                 client,
+                strangers,
                 routers,
             )
             pinning = Pinning(reading, pins, objects.room)

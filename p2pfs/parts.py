@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from p2pfs.peers.gateway import Gateway
     from p2pfs.peers.reach import Listening
     from p2pfs.peers.silence import Silence
+    from p2pfs.peers.strangers import Strangers
     from p2pfs.settings import Settings
     from p2pfs.store.objects import Objects
     from p2pfs.store.shares import Shares
@@ -57,6 +58,7 @@ class Parts:
     objects: Objects
     reading: Reading
     client: Client
+    strangers: Strangers
     routers: Sequence[Delegated]
     mounts: list[str] = field(default_factory=list)
     kad: KadOverlay | None = None
@@ -148,7 +150,8 @@ class Parts:
         contacts = self._contacts()
         mode = "server" if self.kad.is_server else "client"
         silence = self.silence.problem if self.silence else ""
-        problem = silence or self.clock.problem or self.unanswered()
+        blocked = status.UDP_BLOCKED if self.kad.is_blocked else ""
+        problem = silence or blocked or self.clock.problem or self.unanswered()
         return status.OverlayStatus(mode if contacts else status.ALONE, contacts, private, problem)
 
     def unanswered(self) -> str:

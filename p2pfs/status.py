@@ -28,10 +28,12 @@ if TYPE_CHECKING:
 
 
 ALONE = "alone"
+UDP_BLOCKED = "UDP is blocked: asking over HTTPS"
+"""A problem that a node has: no datagram is answered, but requests by HTTPS are."""
 
 
 class OverlayStatus(msgspec.Struct, frozen=True):
-    """`mode` is `starting`, `alone`, `server` or `client`; `problem`: why nobody answers."""
+    """`mode` is `starting`, `alone`, `server` or `client`; `problem`: why few answer, or nobody."""
 
     mode: str
     contacts: int

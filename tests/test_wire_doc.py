@@ -16,8 +16,8 @@ from p2pfs.content import car, cid, dag_cbor, directory, hamt, metainfo, tags, u
 from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht import recordpages, records
-from p2pfs.dht.kad import budget, server, table, tokens, wire
-from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.dht.kad import blockade, budget, membership, server, table, tokens, wire
+from p2pfs.dht.kad.proof import Prover, proven, proven_over_tls
 from p2pfs.dht.kad.sealed import seal, unseal
 from p2pfs.dht.lan import tag_of
 from p2pfs.dht.overlay import Provider
@@ -73,6 +73,8 @@ HELD = Intervals([(0, 262_144), (786_432, 1_000_000)])
 
 PROVER = Prover(Identity(key()), NETWORK, ASKED.port, ASKED.port)
 PROOF = PROVER.prove(NONCE, ASKER, wire.pack_address(ASKED), NOW)
+FROM_TCP = Endpoint(ASKER.ip, 50_000)
+PROOF_OVER_TCP = PROVER.prove(NONCE, FROM_TCP, wire.pack_address(ASKED), NOW)
 REFERRED_4, REFERRED_6 = wire.pack_referrals([(public_key(1), ASKER), (public_key(2), THIRD)])
 KEY = SUBJECTS["provider"].key
 REQUESTS = {
@@ -83,6 +85,7 @@ REQUESTS = {
     "find": wire.Find(token=TOKEN, sender=public_key(1), key=KEY),
     "get": wire.Get(token=TOKEN, sender=public_key(1), key=KEY),
     "store": wire.Store(token=TOKEN, subject=SUBJECTS["provider"].encode(), value=PROVIDER.encoded),
+    "rpc": wire.Find(nonce=NONCE, named=wire.pack_address(ASKED), key=KEY),
     "reach": wire.Reach(token=TOKEN, sender=public_key(1), dial_nonce=NONCE),
     "dial": wire.Dial(
         token=TOKEN, sender=public_key(), dial_nonce=NONCE, target=wire.pack_address(ASKER)
@@ -92,6 +95,9 @@ REQUESTS = {
 REPLIES = {
     "challenge": wire.Reply(token=TOKEN),
     "ping-reply": wire.Reply(proof=PROOF, seen=wire.pack_address(ASKER)),
+    "rpc-reply": wire.Reply(
+        proof=PROOF_OVER_TCP, seen=wire.pack_address(FROM_TCP), count=1, referrals_6=REFERRED_6
+    ),
     "find-reply": wire.Reply(count=1, referrals_4=REFERRED_4, referrals_6=REFERRED_6),
     "get-reply": wire.Reply(values=(PROVIDER.encoded,), more=3),
     "store-reply": wire.Reply(outcome=wire.Outcome.STORED),
@@ -208,7 +214,7 @@ async def routed(target: str) -> tuple[dict[bytes, bytes], bytes]:
     blocks.blocks[RAW] = CONTENT
     own = Provider(public_key(), (ASKED,))
     node = routing.Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
-    answer = await node.answer(asked.Asked("GET", target, b"", {}, ASKER.ip, ASKED, nobody))  # type: ignore[arg-type]
+    answer = await node.answer(asked.Asked("GET", target, b"", {}, ASKER, ASKED, nobody))  # type: ignore[arg-type]
     return dict(answer.headers), b"".join([bytes(piece) async for piece in answer.pieces])
 
 
@@ -252,6 +258,10 @@ def made_limits() -> dict[str, str]:
         "token kept by an asker s": tokens.TOKEN_LIFE_SECONDS,
         "requests a s and IP, at once": (server._REQUESTS_A_SECOND, server._REQUESTS_AT_ONCE),
         "stores a s and IP, at once": (server._STORES_A_SECOND, server._STORES_AT_ONCE),
+        "silence before HTTPS, a datagram meanwhile every s": (
+            int(blockade._NOTICE_SECONDS),
+            int(membership._PROBE_SECONDS),
+        ),
         "page or batch bytes": recordpages.MAX_BODY_BYTES,
         "values of a page, bytes": recordpages.MAX_PAGE_VALUE_BYTES,
         "values of a batch": recordpages.MAX_BATCH_VALUES,
@@ -349,6 +359,13 @@ def test_the_proof_on_the_page_proves_and_its_signature_covers_what_the_page_say
     assert (found.contact.public_key, found.seen) == (public_key(), ASKER)
     assert found.contact.https == ASKED
     key().public_key().verify(reply.proof.signature, HEX["proof-signed"])
+
+
+def test_the_proof_over_https_on_the_page_proves_to_who_is_connected_with_its_key() -> None:
+    reply = wire.parse_reply(HEX["rpc-reply"])
+    found = proven_over_tls(reply, REQUESTS["rpc"], ASKED, ASKER.port, NETWORK, public_key())
+    assert (found.contact.public_key, found.contact.endpoint) == (public_key(), ASKED)
+    assert found.seen == ASKER
 
 
 def test_the_sealed_datagram_on_the_page_opens() -> None:

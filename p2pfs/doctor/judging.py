@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from p2pfs.content.metainfo import SKEW_SECONDS
 from p2pfs.doctor.facts import Answer, Clock, Device, Folder, Fuse, Port, Running
 from p2pfs.doctor.findings import Finding
+from p2pfs.status import UDP_BLOCKED
 from p2pfs.text import counted, human_bytes
 
 if TYPE_CHECKING:
@@ -191,6 +192,9 @@ def judge_running(running: Running) -> Finding:
 
 def _company(running: Running) -> tuple[Verdict, str, str]:
     """What is to be said of whom a node knows, and to be done."""
+    if running.problem == UDP_BLOCKED:
+        fix = "let UDP through the firewall; until then searches are slower, and nobody lists it"
+        return "warn", running.problem, fix
     if running.problem:
         fix = "have the same `network` and secret as they, the right time, and let UDP through"
         return "warn", running.problem, fix

@@ -22,15 +22,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """`path` is decoded; `ip` is the asker's, canonical; `here` is where it has reached us."""
+    """`path` is decoded; `source` is where the asker comes from; `here` where it has reached us."""
 
     method: str
     path: str
     query: bytes
     headers: Mapping[bytes, bytes]
-    ip: str
+    source: Endpoint
     here: Endpoint
     receive: Receive
+
+    @property
+    def ip(self) -> str:
+        """The asker's, canonical."""
+        return self.source.ip
 
     def need_method(self, *methods: str) -> None:
         """Raises RefusedError for any other."""
@@ -44,13 +49,13 @@ Answering = Callable[[Asked], Awaitable[Answer]]
 
 def asked_of(scope: Message, receive: Receive) -> Asked:
     """A request out of the ASGI's terms."""
-    host, port = scope["server"]
+    (host, port), (asker, asker_port) = scope["server"], scope["client"]
     return Asked(
         scope["method"],
         scope["path"],
         scope["query_string"],
         dict(scope["headers"]),
-        canonical_ip(scope["client"][0]),
+        Endpoint(canonical_ip(asker), asker_port),
         Endpoint(canonical_ip(host), port),
         receive,
     )

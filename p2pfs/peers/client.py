@@ -21,12 +21,11 @@ from p2pfs.peers.dialbacks import DIALBACK_PATH, REACHED, dialback_request
 from p2pfs.peers.dialing import Dialer
 from p2pfs.peers.errors import (
     PeerBusyError,
-    PeerLacksError,
     PeerSilentError,
     PeerUnavailableError,
     WrongBlockError,
 )
-from p2pfs.peers.exchange import Asking, Request, http_client
+from p2pfs.peers.exchange import Asking, Request, checked_length, http_client
 from p2pfs.peers.ledger import Ledger, PeerStats
 from p2pfs.peers.pacing import Link
 from p2pfs.peers.receiving import receive_car
@@ -56,8 +55,6 @@ _MAX_NODES_BYTES = 4 << 20
 _MAX_HELD_BYTES = 40 << 10
 # A number in decimal.
 _MAX_COUNT_BYTES = 8
-# "not here" and the like; who says more loses the connection.
-_MAX_REFUSAL_BYTES = 1 << 10
 # Beside the range itself: the blocks that overlap its ends, the path from the root.
 _MAX_CAR_EXTRA_BYTES = 8 << 20
 # Prefixes and nodes of the smallest chunks that `content.walk` lets pass.
@@ -68,9 +65,6 @@ _HASHED_AT_ONCE_BYTES = 64 << 10
 _THREADS = 8
 # PROTOCOLS section 4: an answer in all, as long as its sender may take.
 _ANSWER_SECONDS = 3_600
-_OK = 200
-_NOT_HERE = frozenset({404, 410, 451})
-_BUSY = frozenset({429, 503})
 
 
 @asynccontextmanager
@@ -242,7 +236,7 @@ class Client:
         try:
             with trio.fail_after(_ANSWER_SECONDS):
                 async with asking.ask(provider, request) as answer:
-                    length = await _checked_length(answer, limit)
+                    length = await checked_length(answer, limit)
                     started = trio.current_time()
                     yield answer
                     self._ledger.received(key, length, trio.current_time() - started)
@@ -262,21 +256,3 @@ class Client:
         if len(block) <= _HASHED_AT_ONCE_BYTES:
             return block_matches(cid, block)
         return await trio.to_thread.run_sync(block_matches, cid, block, limiter=self._threads)
-
-
-async def _checked_length(answer: Answer, limit: int) -> int:
-    """Raise what another status than 200, or a length that cannot be, means."""
-    length = answer.length
-    if answer.status != _OK and length is not None and length <= _MAX_REFUSAL_BYTES:
-        await answer.read()  # a few words, so that the connection can be kept
-    if answer.status in _NOT_HERE:
-        raise PeerLacksError("the peer does not have it")
-    if answer.status in _BUSY:
-        raise PeerBusyError("the peer is busy", answer.retry_after)
-    if answer.status != _OK:
-        raise PeerUnavailableError(f"the peer answers with status {answer.status}")
-    if length is None:
-        raise PeerUnavailableError("the peer does not say how long its answer is")
-    if length > limit:
-        raise PeerUnavailableError(f"the peer announces {length} bytes, at most {limit} fit")
-    return length

@@ -15,7 +15,7 @@ import httpx
 import trio
 
 from p2pfs.peers.dialing import host_of
-from p2pfs.peers.errors import PeerUnavailableError
+from p2pfs.peers.errors import PeerBusyError, PeerLacksError, PeerUnavailableError
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -24,6 +24,11 @@ if TYPE_CHECKING:
     from p2pfs.peers.ledger import Ledger
     from p2pfs.peers.peerstream import PeerStream
 
+# "not here" and the like; who says more loses the connection.
+_MAX_REFUSAL_BYTES = 1 << 10
+_OK = 200
+_NOT_HERE = frozenset({404, 410, 451})
+_BUSY = frozenset({429, 503})
 # Whoever asks for more patience is asked again all the same: limits are by the second.
 _LONGEST_RETRY_SECONDS = 60
 
@@ -68,6 +73,11 @@ class Answer:
         if self.length is not None:
             self._connection.expect(self.length)
         self.pieces = response.aiter_raw()
+
+    @property
+    def peer_key(self) -> bytes:
+        """Of who has answered, as TLS has proven it; raises PeerUnavailableError."""
+        return self._connection.peer_key
 
     async def read(self) -> bytes:
         """The whole body; whoever calls has looked at how long it is."""
@@ -122,6 +132,24 @@ class Asking:
                 yield answer
             finally:
                 await answer.end()
+
+
+async def checked_length(answer: Answer, limit: int) -> int:
+    """How long a body is; raises what another status than 200, or a wrong length, means."""
+    length = answer.length
+    if answer.status != _OK and length is not None and length <= _MAX_REFUSAL_BYTES:
+        await answer.read()  # a few words, so that the connection can be kept
+    if answer.status in _NOT_HERE:
+        raise PeerLacksError("the peer does not have it")
+    if answer.status in _BUSY:
+        raise PeerBusyError("the peer is busy", answer.retry_after)
+    if answer.status != _OK:
+        raise PeerUnavailableError(f"the peer answers with status {answer.status}")
+    if length is None:
+        raise PeerUnavailableError("the peer does not say how long its answer is")
+    if length > limit:
+        raise PeerUnavailableError(f"the peer announces {length} bytes, at most {limit} fit")
+    return length
 
 
 def _length(headers: httpx.Headers) -> int | None:

@@ -23,6 +23,7 @@ from p2pfs.peers.dialbacks import DIALBACK_PATH, Dialbacks
 from p2pfs.peers.limits import InFlight, client_group
 from p2pfs.peers.pages import MISSING_PATH, NAMED_PATH, NAMES_PATH, RECORDS_PATH, Pages
 from p2pfs.peers.routing import ROUTING_PATH, Routing, stored_providers
+from p2pfs.peers.rpc import OBSERVED_PATH, RPC_PATH, Rpc, observed
 from p2pfs.peers.trustless import RefusedError
 
 if TYPE_CHECKING:
@@ -70,6 +71,8 @@ def build_gateway(
         MISSING_PATH: pages.missing,
         ROUTING_PATH: routing.answer,
         DIALBACK_PATH: Dialbacks(probe).answer,
+        RPC_PATH: Rpc(kad.answer).answer,
+        OBSERVED_PATH: observed,
     }
     return Gateway(Contents(blocks), answering, near.is_near, uplink)
 

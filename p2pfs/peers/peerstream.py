@@ -73,6 +73,14 @@ class PeerStream(httpcore.AsyncNetworkStream):
         self._window_seconds = 0.0  # waited for the body since it was last judged
         self._window_bytes = 0
 
+    @property
+    def peer_key(self) -> bytes:
+        """The public key of the other end; raises PeerUnavailableError."""
+        key = self._stream.peer_key()
+        if key is None:
+            raise PeerUnavailableError(f"{self.endpoint} has a key of another kind")
+        return key
+
     async def write(self, buffer: bytes, *_: object, **__: object) -> None:
         """Send a piece of a request; an answer may come even after httpcore's WriteError."""
         self._is_in_head = True

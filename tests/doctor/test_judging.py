@@ -21,6 +21,7 @@ from p2pfs.doctor.judging import (
     judge_running,
     judge_watches,
 )
+from p2pfs.status import UDP_BLOCKED
 
 NOW = 1_800_000_000.0
 FUSE = Fuse(Device.OPENS, "/usr/bin/fusermount3", is_setuid=True, is_root=False)
@@ -140,6 +141,7 @@ def test_the_node_that_runs_is_asked_whom_it_knows() -> None:
     assert judge_running(Running(there=False)).verdict == "ok"
     assert is_bad(judge_running(Running(True, "no answer")), "fail", "p2pfs umount DIR")
     assert is_bad(judge_running(replace(ALIVE, contacts=0)), "warn", "--peer")
+    assert is_bad(judge_running(replace(ALIVE, problem=UDP_BLOCKED)), "warn", "let UDP through")
     assert is_bad(judge_running(replace(ALIVE, wrong=2)), "warn", "p2pfs peers")
     assert judge_running(replace(ALIVE, contacts=0, mode="starting")).verdict == "ok"
 

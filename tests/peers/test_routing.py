@@ -40,7 +40,9 @@ async def never() -> Any:  # noqa: ANN401 ASGI's
 
 def asked(target: str, ip: str = STRANGER, method: str = "GET", accept: bytes = b"") -> Asked:
     path, _, query = target.partition("?")
-    return Asked(method, path, query.encode(), {b"accept": accept}, ip, HERE, never)
+    return Asked(
+        method, path, query.encode(), {b"accept": accept}, Endpoint(ip, 50_000), HERE, never
+    )
 
 
 def routing(lookup: Callable[..., Any] = nobody) -> Routing:

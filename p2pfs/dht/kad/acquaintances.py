@@ -128,6 +128,11 @@ class Acquaintances:
         met.silences += 1
         met.silent_until = now + min(_MOST_SILENCE_SECONDS, pause)
 
+    def forgive(self) -> None:
+        """They are reached another way from now on: who was silent may answer."""
+        for met in self._met.values():
+            met.silences, met.silent_until = 0, 0.0
+
     def has_answered(self, address: Endpoint) -> bool:
         """Whether it ever answered; if not, the budget of first contacts applies."""
         met = self._met.get(address)

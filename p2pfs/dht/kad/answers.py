@@ -51,6 +51,8 @@ _CHALLENGE_BYTES = len(encode_reply(_NO_ID, Reply(token=bytes(TOKEN_BYTES))))
 # A `get` answers whole records in what its own map and a new token leave, 5 bytes a record's frame.
 _RECORDS_BYTES = MAX_MESSAGE_BYTES - HEADER_BYTES - 48
 _RECORD_FRAME_BYTES = 5
+# What somebody else is to send to the asker, or was asked to.
+_ABOUT_DATAGRAMS = (Reach, Dial, Dialed)
 # A proof and the asker's address beside them, with their keys in the map.
 _PROOF_BYTES = 144
 
@@ -84,16 +86,35 @@ class Answers:
         fresh = self.tokens.issue(source, now)
         if not self.tokens.holds(request.token, source, now):
             return Reply(token=fresh) if length >= _CHALLENGE_BYTES else None
-        near = self.neighbourhood.is_near(source.ip)
-        if not near and not self.rate.allows(source.ip, self.monotonic()):
+        if not self._is_within_rate(source):
             return None
         self.greet(request.sender, source)
+        return self._whole(request, source, fresh if request.token != fresh else None)
+
+    def answer_connected(self, request: Request, source: Endpoint) -> Reply | None:
+        """The reply to a request that came over TCP; None if there are too many of them.
+
+        The handshake stands for the token.  Who asks so is a client, whatever he says: nobody is
+        greeted.  Raises MalformedError for what only a datagram can ask.
+        """
+        if isinstance(request, _ABOUT_DATAGRAMS):
+            raise MalformedError("that is asked by datagram, or not at all")
+        if not self.is_welcome(source):
+            raise MalformedError(f"{source.ip} is no address that counts here")
+        return self._whole(request, source, None) if self._is_within_rate(source) else None
+
+    def _is_within_rate(self, source: Endpoint) -> bool:
+        near = self.neighbourhood.is_near(source.ip)
+        return near or self.rate.allows(source.ip, self.monotonic())
+
+    def _whole(self, request: Request, source: Endpoint, token: bytes | None) -> Reply:
+        """The reply with its proof, a new token, and referrals in the room that is left."""
         reply = self._answer(request, source)
         if request.nonce is not None and self._names_us(request.named):
-            proof = self.prover.prove(request.nonce, source, request.named, now)
+            proof = self.prover.prove(request.nonce, source, request.named, self.clock())
             reply = msgspec.structs.replace(reply, proof=proof, seen=pack_address(source))
-        if request.token != fresh:
-            reply = msgspec.structs.replace(reply, token=fresh)
+        if token is not None:
+            reply = msgspec.structs.replace(reply, token=token)
         return self._with_referrals(reply, request, source) if isinstance(request, Find) else reply
 
     def _names_us(self, named: bytes | None) -> TypeGuard[bytes]:

@@ -87,9 +87,7 @@ class Finder:
             if contact is not None and _within(contact, key, reach):
                 met(contact)
 
-        await crawl(
-            lookup, ask, lambda hint: server.acquaintances.patience(hint.endpoint, monotonic())
-        )
+        await crawl(lookup, ask, lambda hint: server.asker.patience(hint.endpoint))
         for late in lookup.unanswered():
             server.failed(late.endpoint)  # if it is a contact, it is asked again soon
         self.estimate.found(key, lookup.closest())

@@ -17,7 +17,7 @@ import trio
 from p2pfs.errors import NotRunningError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Coroutine
+    from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
     from typing import Any
 
 _LOG = logging.getLogger(__name__)
@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 
 class Island:
-    """Runs coroutines of the asyncio loop for trio tasks."""
+    """Runs coroutines of the asyncio loop for trio tasks, and calls of trio for the loop's."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self._loop = loop
@@ -71,6 +71,37 @@ class Island:
         """From the island: have `call(*args)` run by trio, in the order told, without waiting."""
         self._trio.run_sync_soon(call, *args)
 
+    async def ashore(self, nursery: trio.Nursery, call: Callable[[], Awaitable[T]]) -> T:
+        """From the island: what `call` returns or raises as a task of a nursery of trio's.
+
+        Raises NotRunningError if that is closed.  Cancelling this cancels the task, and does not
+        wait for its end.  The nursery must be closed before the island.
+        """
+        result: asyncio.Future[outcome.Outcome[T]] = self._loop.create_future()
+        scope = trio.CancelScope()
+
+        def settle(came: outcome.Outcome[T]) -> None:
+            if not result.done():
+                result.set_result(came)
+
+        async def run() -> None:
+            with scope:
+                came = await _outcome_of(call)
+                self._loop.call_soon_threadsafe(settle, came)
+
+        def begin() -> None:
+            try:
+                nursery.start_soon(run)
+            except RuntimeError:  # trio's word for a nursery that is closed
+                ended = outcome.Error(NotRunningError("the node is stopping"))
+                self._loop.call_soon_threadsafe(settle, ended)
+
+        self.tell(begin)
+        try:
+            return (await result).unwrap()
+        finally:
+            self.tell(scope.cancel)
+
     def close(self) -> None:
         """Take no more calls; those that run end cancelled."""
         self._closed = True
@@ -91,6 +122,14 @@ async def open_island() -> AsyncIterator[Island]:
         island.close()
         with trio.CancelScope(shield=True):
             await trio.to_thread.run_sync(thread.join)
+
+
+async def _outcome_of(call: Callable[[], Awaitable[T]]) -> outcome.Outcome[T]:
+    """Without cancellation, which is for the task that runs it."""
+    try:
+        return outcome.Value(await call())
+    except Exception as error:  # noqa: BLE001 raised on the other side instead
+        return outcome.Error(error)
 
 
 def _live(loop: asyncio.AbstractEventLoop) -> None:

@@ -18,8 +18,9 @@ from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Coroutine, Iterable
     from random import Random
+    from typing import Any
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.server import Server
@@ -32,6 +33,8 @@ _TICK_SECONDS = 0.5
 # subnet no such limit applies, and nodes there are often started together.
 _KNOCK_SECONDS = 5.0
 _KNOCK_NEAR_SECONDS = 1.0
+# While requests take the detour: a datagram of 52 bytes, to see whether it is still needed.
+_PROBE_SECONDS = 5.0
 # A peer that is well, and for which the table has no room.
 _KNOCK_AGAIN_SECONDS = 600.0
 # What a liar's flood of "I am here" can make this node do at once, and for one IP.
@@ -102,6 +105,7 @@ class Membership:
                 loops.create_task(self._settle())
                 loops.create_task(self._each(_TICK_SECONDS, self._look_around))
                 loops.create_task(self._refresh())
+                loops.create_task(self._each(_PROBE_SECONDS, self._probe))
                 loops.create_task(self._each(_SAVE_SECONDS, self._save))
                 loops.create_task(self._each(_EXPIRE_SECONDS, self._expire))
         finally:
@@ -135,7 +139,7 @@ class Membership:
             return
         near = server.settings.neighbourhood.is_near(source.ip)
         if near or self._greetings.allows(source.ip, monotonic()):
-            self._start(source)
+            self._start(source, self._verify)
 
     async def _settle(self) -> None:
         try:
@@ -152,10 +156,10 @@ class Membership:
         now = monotonic()
         for address in self._due(now):
             self._knocked[address] = now
-            self._start(address)
+            self._start(address, self._verify)
             self._tried(address)
         for contact in self._server.table.suspects(now):
-            self._start(contact.endpoint)
+            self._start(contact.endpoint, self._verify)
 
     def _due(self, now: float) -> list[Endpoint]:
         """The user's peers while they do not answer, all known ones while nobody does."""
@@ -178,9 +182,22 @@ class Membership:
         near = self._server.settings.neighbourhood.is_near(address.ip)
         return _KNOCK_NEAR_SECONDS if near else _KNOCK_SECONDS
 
-    def _start(self, address: Endpoint) -> None:
+    def _probe(self) -> None:
+        """Send a datagram to somebody of each scope that is asked by HTTPS."""
+        server = self._server
+        for near in (True, False):
+            if server.detour.is_taken(near=near):
+                is_near = server.settings.neighbourhood.is_near
+                contacts = [each.endpoint for each in server.contacts()]
+                chosen = [each for each in contacts if is_near(each.ip) == near]
+                if chosen:
+                    self._start(server.settings.random.choice(chosen), server.asker.probe)
+
+    def _start(
+        self, address: Endpoint, act: Callable[[Endpoint], Coroutine[Any, Any, None]]
+    ) -> None:
         if address not in self._busy:
-            task = asyncio.create_task(self._verify(address))
+            task = asyncio.create_task(act(address))
             self._busy[address] = task
             task.add_done_callback(lambda _: self._busy.pop(address, None))
 

@@ -182,6 +182,17 @@ class KadOverlay:
         records = parse_batch(batch)
         return await self._island.run(partial(accept, self._server, records, source_ip))
 
+    async def answer(self, body: bytes, source: Endpoint) -> bytes | None:
+        """The reply to one request that a peer POSTs from an address; None: he asks too often.
+
+        Raises MalformedError.
+        """
+
+        async def answer() -> bytes | None:
+            return self._server.answer_connected(body, source)
+
+        return await self._island.run(answer)
+
     async def add_peer(self, address: Endpoint) -> None:
         """Knock at an address until it answers, as if it had been named at the start."""
 
@@ -199,6 +210,11 @@ class KadOverlay:
     def is_server(self) -> bool:
         """Whether others list this node: strangers reach it, or it has neighbours; never waits."""
         return self._server.is_server_snapshot
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether nobody answers datagrams, so that requests go by HTTPS; never waits."""
+        return self._server.is_blocked_snapshot
 
     async def look_at(self, address: Endpoint) -> None:
         """Knock at an address where another node may be, as LAN discovery finds them."""

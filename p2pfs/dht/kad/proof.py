@@ -5,17 +5,16 @@ No sockets here; the bytes a proof covers are in `wire`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from p2pfs.addresses import endpoint
+from p2pfs.addresses import Endpoint, endpoint
 from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.wire import Proof, Reply, pack_address, parse_address, proof_body
 from p2pfs.errors import MalformedError
 from p2pfs.network import SIGNATURE_BYTES
 
 if TYPE_CHECKING:
-    from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.wire import Request
     from p2pfs.identity import Identity
     from p2pfs.network import Network
@@ -60,20 +59,39 @@ class Prover:
 def proven(
     reply: Reply, request: Request, asked: Endpoint, own_port: int, network: Network
 ) -> Proven:
-    """Who answered a request that carried a nonce; raises MalformedError.
+    """Who answered a datagram that carried a nonce; raises MalformedError.
 
     `asked` is where the request was sent and the reply came from: a signature over another address
     was made for somebody else and passed on.  So was one whose maker saw the request come from
     there, at another port than the own one.
     """
+    found = _signed(reply, request, asked, network)
+    seen = found.seen
+    if seen.ip == asked.ip and (seen.port != own_port or seen == asked):
+        raise MalformedError("the proof was made for somebody at the same address")
+    return found
+
+
+def proven_over_tls(
+    reply: Reply, request: Request, asked: Endpoint, own_port: int, network: Network, key: bytes
+) -> Proven:
+    """The same of a reply that came over a connection to the owner of `key`; MalformedError.
+
+    Whoever passes on a proof of somebody else has a connection under a key of his own.  The port
+    that was seen is one of TCP's, and says nothing of where this node is: the own one is put there.
+    """
+    found = _signed(reply, request, asked, network)
+    if found.contact.public_key != key:
+        raise MalformedError("the proof is not by the other end of the connection")
+    return replace(found, seen=Endpoint(found.seen.ip, own_port))
+
+
+def _signed(reply: Reply, request: Request, asked: Endpoint, network: Network) -> Proven:
     if reply.proof is None or reply.seen is None or request.nonce is None:
         raise MalformedError("the answer proves nothing")
     proof = reply.proof
     body = proof_body(request.nonce, reply.seen, pack_address(asked), proof)
     network.verify(proof.public_key, _DOMAIN, body, proof.signature)
-    seen = parse_address(reply.seen)
-    if seen.ip == asked.ip and (seen.port != own_port or seen == asked):
-        raise MalformedError("the proof was made for somebody at the same address")
     https = endpoint(asked.ip, proof.https_port)
     contact = Contact(proof.public_key, network.node_id(proof.public_key), asked, https.port)
-    return Proven(contact, seen, proof.time)
+    return Proven(contact, parse_address(reply.seen), proof.time)

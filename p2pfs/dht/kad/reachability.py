@@ -66,6 +66,10 @@ class Reachability:
         """A datagram of a stranger got through."""
         self._heard_until = now + _EVIDENCE_SECONDS
 
+    def blocked(self) -> None:
+        """No datagram gets through any more, whoever sends it."""
+        self._heard_until = float("-inf")
+
     def reached_by_https(self, now: float) -> None:
         """A peer has just reached the HTTPS port."""
         self._https_until = now + _EVIDENCE_SECONDS

@@ -1,4 +1,4 @@
-"""Datagrams that only members of a private network can read or make: a transport over another.
+"""Messages that only members of a private network can read or make, and a transport of such.
 
 nonce (12) | AES-256-GCM-SIV (RFC 8452) of time (8) | message, its tag (16) included.
 """
@@ -26,23 +26,40 @@ MAX_OFF_SECONDS = 60
 _NONCE_BYTES, _TIME_BYTES = 12, 8
 
 
+class Envelope:
+    """What messages travel in: sealed with a key, or without one as they are.
+
+    `clock` is UNIX seconds; `random` makes nonces.
+    """
+
+    def __init__(self, key: bytes | None, clock: Callable[[], float], random: Random) -> None:
+        self._cipher = None if key is None else AESGCMSIV(key)
+        self._clock = clock
+        self._random = random
+
+    def wrap(self, message: bytes) -> bytes:
+        """A message as it is sent, at most `SEAL_BYTES` longer."""
+        if self._cipher is None:
+            return message
+        return seal(self._cipher, message, self._random.randbytes(_NONCE_BYTES), self._clock())
+
+    def unwrap(self, raw: bytes) -> bytes | None:
+        """The message in what has come; None if no member has sealed it in the last minute."""
+        return raw if self._cipher is None else unseal(self._cipher, raw, self._clock())
+
+
 class Sealed:
     """A `Transport` over another that neither shows anything to outsiders nor hears them."""
 
-    def __init__(
-        self, inner: Transport, key: bytes, clock: Callable[[], float], random: Random
-    ) -> None:
-        """`clock` is UNIX seconds; `random` makes nonces."""
+    def __init__(self, inner: Transport, envelope: Envelope) -> None:
         self._inner = inner
-        self._cipher = AESGCMSIV(key)
-        self._clock = clock
-        self._random = random
+        self._envelope = envelope
 
     async def open(self, received: Callable[[bytes, Endpoint], None]) -> None:
         """See `Transport`; what no member has sealed in the last minute is dropped."""
 
         def unsealed(datagram: bytes, source: Endpoint) -> None:
-            message = unseal(self._cipher, datagram, self._clock())
+            message = self._envelope.unwrap(datagram)
             if message is not None:
                 received(message, source)
 
@@ -50,8 +67,7 @@ class Sealed:
 
     def sendto(self, data: bytes, address: Endpoint) -> None:
         """See `Transport`."""
-        nonce = self._random.randbytes(_NONCE_BYTES)
-        self._inner.sendto(seal(self._cipher, data, nonce, self._clock()), address)
+        self._inner.sendto(self._envelope.wrap(data), address)
 
     def reaches(self, address: Endpoint) -> bool:
         """See `Transport`."""
@@ -72,12 +88,17 @@ class Sealed:
         self._inner.close()
 
 
+def envelope_of(settings: Settings) -> Envelope:
+    """What a node of that network sends its messages in."""
+    members = settings.network.members
+    return Envelope(None if members is None else members.seal, settings.clock, settings.random)
+
+
 def sealed_if_private(plain: Transport, settings: Settings) -> Transport:
     """What a node of that network sends and receives by."""
-    members = settings.network.members
-    if members is None:
+    if settings.network.members is None:
         return plain
-    return Sealed(plain, members.seal, settings.clock, settings.random)
+    return Sealed(plain, envelope_of(settings))
 
 
 def seal(cipher: AESGCMSIV, message: bytes, nonce: bytes, now: float) -> bytes:

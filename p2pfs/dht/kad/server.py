@@ -19,6 +19,7 @@ from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.asking import Asker
 from p2pfs.dht.kad.budget import FirstContacts, RateLimit
 from p2pfs.dht.kad.clock import monotonic
+from p2pfs.dht.kad.detour import Detour
 from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.finding import Finder
@@ -27,9 +28,11 @@ from p2pfs.dht.kad.peerclocks import PeerClocks
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.protocol import Protocol
 from p2pfs.dht.kad.reachability import Reachability
+from p2pfs.dht.kad.sealed import envelope_of
 from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
+from p2pfs.dht.kad.wire import Kind, encode_reply, parse_header, parse_request
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -81,16 +84,21 @@ class Server(KademliaServer):
         )
         self.reachability = Reachability(settings.server, settings.random)
         self.dialbacks = Dialbacks(self)
+        self._envelope = envelope_of(settings)
+        self.detour = Detour(
+            self._envelope, settings.random, is_near, self._https_of, self._way_changed
+        )
         self.protocol = Protocol(self.node, settings.records, settings.k, settings.random)
         self.asker = Asker(
             self.protocol,
+            self.detour,
             settings,
             lambda: self._udp_port,
             self.acquaintances,
-            FirstContacts(),
-            lambda address: is_near(address.ip) or self.may_knock_again(address),
+            self._may_knock,
             lambda to: self.reachability.is_server(monotonic(), near=is_near(to.ip)),
         )
+        self._first_contacts = FirstContacts()
         self._tokens = Tokens(settings.random.randbytes(_SECRET_BYTES))
         self._udp_port = 0  # until it is open
         # Two questions that `membership` answers once it lives.
@@ -101,6 +109,7 @@ class Server(KademliaServer):
         self.contacts_snapshot: tuple[ContactSnapshot, ...] = ()
         self.observed_snapshot: tuple[Endpoint, ...] = ()
         self.is_server_snapshot = False
+        self.is_blocked_snapshot = False
 
     async def open(self) -> None:
         """Listen and answer."""
@@ -108,13 +117,28 @@ class Server(KademliaServer):
         self.protocol.router = self.table  # type: ignore[assignment]  # ours has their place
         self.protocol.connection_made(self.sockets)
         self._udp_port = self.sockets.port
-        self.protocol.answer = self._answers().answer
+        self._answering = self._answers()
+        self.protocol.answer = self._answering.answer
         await self.sockets.open(self.protocol.datagram_received)
 
     def stop(self) -> None:
         """Close the sockets."""
         self.dialbacks.stop()
         self.sockets.close()
+
+    def answer_connected(self, body: bytes, source: Endpoint) -> bytes | None:
+        """What a request is answered that came over TCP; None if there are too many of them.
+
+        Raises MalformedError.
+        """
+        message = self._envelope.unwrap(body)
+        if message is None:
+            raise MalformedError("no member has sealed that, or not in the last minute")
+        kind, message_id = parse_header(message)
+        if kind is not Kind.REQUEST:
+            raise MalformedError("a reply to nothing")
+        reply = self._answering.answer_connected(parse_request(message), source)
+        return None if reply is None else self._envelope.wrap(encode_reply(message_id, reply))
 
     def now(self) -> int:
         """UNIX seconds, as records and proofs count them."""
@@ -171,7 +195,11 @@ class Server(KademliaServer):
             self.observed_snapshot = self.observed.addresses()
             is_near = self.settings.neighbourhood.is_near
             near = any(is_near(contact.endpoint.ip) for contact in self.contacts_snapshot)
+            near = near and not self.detour.is_taken(near=True)
             self.is_server_snapshot = self.reachability.is_server(monotonic(), near=near)
+            self.is_blocked_snapshot = any(
+                self.detour.is_taken(near=each) for each in (True, False)
+            )
 
         if not self._snapshot_due:
             self._snapshot_due = True
@@ -195,6 +223,25 @@ class Server(KademliaServer):
             monotonic=monotonic,
             dialbacks=self.dialbacks,
         )
+
+    def _may_knock(self, address: Endpoint) -> bool:
+        """Without limit near by, and where the user says that somebody is."""
+        is_near = self.settings.neighbourhood.is_near
+        if is_near(address.ip) or self.may_knock_again(address):
+            return True
+        return self._first_contacts.allows(str(address), monotonic())
+
+    def _https_of(self, address: Endpoint) -> Endpoint:
+        """TCP's port is UDP's, unless the contact there has said otherwise."""
+        contact = self.table.at(address)
+        return address if contact is None else contact.https
+
+    def _way_changed(self) -> None:
+        """Requests go by HTTPS from now on, or by datagram again."""
+        self.acquaintances.forgive()
+        if self.detour.is_taken(near=False):
+            self.reachability.blocked()
+        self.renew_snapshots()
 
     def _is_welcome(self, source: Endpoint) -> bool:
         """Whether a source may ask at all: its own scope counts, or the user named it."""

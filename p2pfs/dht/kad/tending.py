@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from p2pfs.concurrency import open_nursery
 from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.repairing import Repair, Round, pull
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.kad.detour import PostMessage
     from p2pfs.dht.kad.island import Island
     from p2pfs.dht.kad.membership import Membership
     from p2pfs.dht.kad.repairing import Region
@@ -52,6 +54,19 @@ class Tending:
         self._server = server
         self._membership = membership
         self._repair = Repair(server)
+
+    async def offer_detour(self, post: PostMessage) -> None:
+        """Have requests go by HTTPS while nobody answers datagrams; `post` runs here, in trio."""
+        async with open_nursery() as nursery:
+
+            async def posted(to: Endpoint, message: bytes) -> tuple[bytes, bytes]:
+                return await self._island.ashore(nursery, partial(post, to, message))
+
+            self._server.detour.post = posted
+            try:
+                await trio.sleep_forever()
+            finally:
+                self._server.detour.post = None
 
     async def watch_reach(self, dial_back: DialBack) -> None:
         """Find out again and again whether strangers reach this node."""
@@ -114,6 +129,8 @@ class Tending:
     async def _note_reached(self, by_https: bool) -> bool:
         """On the island: whether this node is a server now."""
         server = self._server
+        if server.detour.is_taken(near=False):
+            return False  # no datagram gets through, whoever would send one
         if by_https:
             server.reachability.reached_by_https(monotonic())
         if not await server.dialbacks.check() and by_https and not server.dialbacks.may_show:

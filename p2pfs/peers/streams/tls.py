@@ -83,6 +83,14 @@ class TlsStream:
         """The other end's leaf certificate in DER, once the handshake is done."""
         return self.socket.getpeercert(binary_form=True)
 
+    def peer_key(self) -> bytes | None:
+        """The key that the certificate is of, which the handshake has proven; None: not Ed25519."""
+        certificate = self.peer_certificate()
+        try:
+            return None if certificate is None else public_key_of_certificate(certificate)
+        except ValueError:
+            return None
+
     async def do_handshake(self) -> None:
         while True:
             try:
@@ -216,18 +224,13 @@ async def _handshake(
     try:
         await stream.do_handshake()
         if public_key is not None:
-            _check_key(public_key, stream.peer_certificate(), endpoint)
+            _check_key(public_key, stream, endpoint)
     except BaseException:
         stream.close()
         raise
     return stream
 
 
-def _check_key(public_key: bytes, certificate: bytes | None, endpoint: Endpoint) -> None:
-    """TLS itself has proven that the peer holds the certificate's private key."""
-    try:
-        found = None if certificate is None else public_key_of_certificate(certificate)
-    except ValueError:
-        found = None
-    if found != public_key:
+def _check_key(public_key: bytes, stream: TlsStream, endpoint: Endpoint) -> None:
+    if stream.peer_key() != public_key:
         raise WrongKeyError(f"{endpoint} has another key than was announced")

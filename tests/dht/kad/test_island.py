@@ -98,3 +98,45 @@ async def test_what_is_told_arrives_in_order_and_before_the_result() -> None:
     async with open_island() as island:
         await island.run(tell)
         assert heard == list(range(100))
+
+
+async def test_what_trio_returns_or_raises_crosses_the_other_way() -> None:
+    async def add(one: int, other: int) -> int:
+        await trio.lowlevel.checkpoint()
+        return one + other
+
+    async def fail() -> None:
+        raise KeyError("over here")
+
+    async with open_island() as island, trio.open_nursery() as nursery:
+        assert await island.run(lambda: island.ashore(nursery, partial(add, 1, 2))) == 3
+        with pytest.raises(KeyError):
+            await island.run(lambda: island.ashore(nursery, fail))
+
+
+async def test_cancelling_over_there_cancels_here() -> None:
+    ended = trio.Event()
+
+    async def wait() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.set()
+
+    async def give_up() -> None:
+        async with asyncio.timeout(0.05):
+            await island.ashore(nursery, wait)
+
+    async with open_island() as island, trio.open_nursery() as nursery:
+        with pytest.raises(TimeoutError):
+            await island.run(give_up)
+        with trio.fail_after(1):
+            await ended.wait()
+
+
+async def test_a_nursery_that_is_closed_takes_no_more_calls() -> None:
+    async with open_island() as island:
+        async with trio.open_nursery() as nursery:
+            pass
+        with pytest.raises(NotRunningError):
+            await island.run(lambda: island.ashore(nursery, partial(trio.sleep, 0)))

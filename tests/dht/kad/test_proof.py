@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.dht.kad.proof import Prover, proven, proven_over_tls
 from p2pfs.dht.kad.wire import Ping, Reply, pack_address
 from p2pfs.errors import MalformedError
 from p2pfs.network import public_network
@@ -88,3 +88,17 @@ def test_an_https_port_that_no_peer_may_have_does_not_count() -> None:
     prover = Prover(identity(1), NETWORK, 7117, 22)
     with pytest.raises(MalformedError):
         proven(_reply(prover), REQUEST, ASKED, 7117, NETWORK)
+
+
+def test_over_a_connection_the_proof_is_by_its_other_end_and_the_port_seen_says_nothing() -> None:
+    key = identity(1).public_key
+    from_tcp = Endpoint(ASKER.ip, 50_000)
+    proof = PROVER.prove(b"n" * 16, from_tcp, pack_address(ASKED), 0)
+    reply = Reply(proof=proof, seen=pack_address(from_tcp))
+    found = proven_over_tls(reply, REQUEST, ASKED, 7117, NETWORK, key)
+    assert (found.contact.public_key, found.contact.endpoint) == (key, ASKED)
+    assert found.seen == ASKER
+    with pytest.raises(MalformedError):
+        proven_over_tls(reply, REQUEST, ASKED, 7117, NETWORK, identity(2).public_key)
+    with pytest.raises(MalformedError):
+        proven_over_tls(reply, REQUEST, ASKER, 7117, NETWORK, key)

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.sealed import Sealed, seal, unseal
+from p2pfs.dht.kad.sealed import Envelope, Sealed, seal, unseal
 from p2pfs.dht.kad.wire import (
     MAX_DATAGRAM_BYTES,
     MAX_FIRST_BYTES,
@@ -96,7 +96,7 @@ class Wire:
 
 async def test_a_sealed_transport_is_the_one_below_in_all_else() -> None:
     below, peer = Wire(), Endpoint(LOOPBACK, 7118)
-    sealed = Sealed(below, bytes(32), lambda: NOW, random.Random(1))
+    sealed = Sealed(below, Envelope(bytes(32), lambda: NOW, random.Random(1)))
     heard: list[bytes] = []
     await sealed.open(lambda data, _: heard.append(data))
     sealed.sendto(b"message", peer)
