@@ -1,6 +1,7 @@
 """The overlay beside its bars and the stock `kademlia` package: dead peers, attackers, churn.
 
-    python -m bench.overlay [--cells NAME…] [--seeds 5] [--lookups 2000] [--nodes N] [--small]
+    python -m bench.overlay [--cells NAME…] [--seeds 5] [--lookups 2000] [--nodes N] [--hours H]
+                            [--small]
 
 Whole networks of the real code on virtual time (`tests/sim`); the figures of the stock package were
 measured on such networks too.  The mean decides; beside it the 95 % bound on the bad side.
@@ -31,6 +32,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="how many networks a cell, 5")
     parser.add_argument("--lookups", type=int, help="a network, 2,000")
     parser.add_argument("--nodes", type=int, help="a network, instead of each cell's own")
+    parser.add_argument("--hours", type=int, help="of churn, virtual, instead of each cell's own")
     parser.add_argument("--small", action="store_true", help="one small network a cell")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     args = parser.parse_args()
@@ -42,6 +44,7 @@ def main() -> None:
         args.small,
         max(1, args.jobs),
         args.nodes,
+        args.hours,
     )
     sys.exit(0 if run([cell for cell in ALL if cell.name in args.cells], scale) else 1)
 

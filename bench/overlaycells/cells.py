@@ -23,13 +23,14 @@ _AT_ONCE = 25
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a cell runs; `nodes`, if given, are those of every network."""
+    """How large a cell runs; `nodes` and `hours`, if given, are those of every network."""
 
     seeds: tuple[int, ...]
     lookups: int
     small: bool
     jobs: int
     nodes: int | None = None
+    hours: int | None = None
 
     def size(self, full: int, small: int) -> int:
         """The one or the other."""
@@ -38,6 +39,10 @@ class Scale:
     def network(self, full: int, small: int) -> int:
         """How many nodes a cell's network has."""
         return self.nodes or self.size(full, small)
+
+    def virtual_hours(self, full: int, small: int) -> int:
+        """For how long a cell watches its network."""
+        return self.hours or self.size(full, small)
 
 
 @dataclass(frozen=True, slots=True)

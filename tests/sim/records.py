@@ -1,7 +1,7 @@
 """Publishing and searching in a simulated network: what `KadOverlay` does, without trio and TLS.
 
-The lookups, datagrams and stores are the real ones; pages and batches that go over HTTPS are handed
-from node to node after two round trips.
+The lookups, datagrams and stores are the real ones, and wait like those until the node has joined;
+pages and batches that go over HTTPS are handed from node to node after two round trips.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def stock(world: World, bytes_a_node: int, beginning: int) -> None:
 
 async def publish(world: World, node: Node, subject: Subject) -> int:
     """Announce one content; how many others say that they hold the record."""
+    await node.membership.wait_settled()
     value = provider_record(world, node, subject)
     placements = await place_all(node.server, [subject], lambda: value)
     batch = encode_batches([(subject, value)])[0]
@@ -86,6 +87,7 @@ async def search(world: World, node: Node, subject: Subject) -> set[bytes]:
             reader = _read_pages(world, holding.holder, subject, found)
             reading.append(asyncio.create_task(reader))
 
+    await node.membership.wait_settled()
     await gather(node.server, subject, take)
     await asyncio.gather(*reading)
     return found

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.repairing import Region, Repair, pull
 from p2pfs.dht.recordpages import encode_named, encode_names
 from p2pfs.errors import MalformedError, UnreachableError
@@ -27,7 +26,7 @@ async def keep_repairing(world: World, node: Node) -> None:
     await node.membership.wait_settled()
     repair = Repair(node.server)
     while True:
-        coming = repair.next_round(monotonic())
+        coming = await repair.next_round()
         for contact in coming.neighbours:
             try:
                 await pull(_Neighbour(world, contact, repair), coming.region)

@@ -19,7 +19,7 @@ import pytest
         "record-liars",
         "eclipse",
         "dead-contacts",
-        "churn",
+        "churn-60",
         "amplification",
         "first-contacts",
         "cancelled",

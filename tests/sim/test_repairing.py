@@ -6,6 +6,8 @@ import asyncio
 
 import pytest
 
+from p2pfs.dht.kad.repairing import Repair, Round
+from tests.sim.adversaries import crash
 from tests.sim.records import publish, some_subject
 from tests.sim.world import World
 
@@ -37,3 +39,44 @@ def test_records_outlive_those_who_held_them(repairs: bool) -> None:
     share = world.run(scenario())
     world.close()
     assert share == 1 if repairs else share < 0.5
+
+
+@pytest.mark.sim
+def test_those_who_left_without_a_word_are_not_compared_with() -> None:
+    world = World(SEED, k=8)
+    world.run(world.grow(30))
+    own = world.nodes[0]
+    repair = Repair(own.server)
+    leaving = world.closest(own.node_id, 9)[1:6]
+
+    async def scenario() -> Round:
+        await repair.next_round()
+        for node in leaving:
+            await crash(world, node)
+        await asyncio.sleep(60)
+        return await repair.next_round()
+
+    coming = world.run(scenario())
+    world.close()
+    assert len(coming.neighbours) == 3
+    assert not {each.node_id for each in coming.neighbours} & {node.node_id for node in leaving}
+    assert coming.pause == 60
+
+
+@pytest.mark.sim
+def test_a_node_that_is_cut_off_does_not_think_that_all_have_left() -> None:
+    world = World(SEED, k=8)
+    world.run(world.grow(30))
+    own = world.nodes[0]
+    repair = Repair(own.server)
+
+    async def scenario() -> tuple[float, float]:
+        await repair.next_round()
+        await asyncio.sleep(600)
+        before = await repair.next_round()
+        world.internet.part(set(), {own.address.ip})
+        return before.pause, (await repair.next_round()).pause
+
+    before, cut_off = world.run(scenario())
+    world.close()
+    assert before == cut_off > 600

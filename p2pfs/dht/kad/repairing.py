@@ -1,7 +1,8 @@
 """Repair by neighbours: fetching from those around this node the records that belong here too.
 
 Nodes come and go; without it the copies of a record go with them.  A new server fetches what
-belongs to it, and compares names again and again: the shorter neighbours live, the oftener.
+belongs to it, and compares names again and again: the shorter neighbours live, the oftener.  Before
+each comparison it asks who of them is still there: silence shows only to those who ask.
 
 `pull` awaits only what it is handed, so it runs in any event loop: how names and records travel is
 for `peers`, where they lie for the record store.
@@ -13,6 +14,7 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.recordpages import MAX_NAMED, parse_named, parse_names
 from p2pfs.dht.records import KEY_BYTES
@@ -32,8 +34,9 @@ _COPIES = 8
 _NEIGHBOURS = 3
 _A_LIFE = 4
 _LEAST_SECONDS, _MOST_SECONDS = 60.0, 3_600.0
-# What is taken for granted of neighbours before any has left: one departure in an hour.
-_PRIOR_SECONDS = 3_600.0
+# What is taken for granted of neighbours before any was watched: one departure, so lately that the
+# second comparison comes as soon as any.  Where nobody leaves the third comes minutes later.
+_PRIOR_SECONDS = _A_LIFE * _LEAST_SECONDS
 # A neighbour that never ends is cut off: 1 M records are 122 pages.
 _MOST_PAGES = 128
 
@@ -94,10 +97,10 @@ class Lifetime:
         self._seconds = _PRIOR_SECONDS
         self._departures = 1
 
-    def watch(self, neighbours: frozenset[bytes], known: frozenset[bytes], now: float) -> None:
-        """The keys of the neighbours now, and all that are known: who is not, has left."""
+    def watch(self, neighbours: frozenset[bytes], there: frozenset[bytes], now: float) -> None:
+        """The keys of the neighbours now, and of all that answer: who does not, has left."""
         self._seconds += len(self._watched) * (now - self._since)
-        self._departures += len(self._watched - known)
+        self._departures += len(self._watched - there)
         self._watched, self._since = neighbours, now
 
     @property
@@ -127,12 +130,14 @@ class Repair:
         self._server = server
         self._lifetime = Lifetime()
 
-    def next_round(self, now: float) -> Round:
-        """What is to be compared now (monotonic seconds)."""
+    async def next_round(self) -> Round:
+        """What is to be compared now, once all neighbours were asked whether they are there."""
         table, own_id = self._server.table, self._server.own_id
+        answers = await asyncio.gather(*map(self._is_there, table.closest(own_id)))
         closest = table.closest(own_id)
-        neighbours = frozenset(each.public_key for each in closest)
-        self._lifetime.watch(neighbours, table.keys, now)
+        if any(answers):  # else it is this node that is cut off
+            there = table.closest(own_id, len(table))
+            self._lifetime.watch(_keys_of(closest), _keys_of(there), monotonic())
         region = region_of(own_id, closest, table.k)
         chosen = spread_out(own_id, closest, self._server.settings.random)
         return Round(chosen, region, self._lifetime.pause)
@@ -158,10 +163,19 @@ class Repair:
             await asyncio.sleep(0)  # each costs a signature's check: datagrams go in between
         return kept
 
+    async def _is_there(self, contact: Contact) -> bool:
+        """Whether a contact answers, which the table is told; one datagram may be lost."""
+        address = contact.endpoint
+        return await self._server.verify(address) or await self._server.verify(address)
+
     def _belongs(self, key: bytes) -> bool:
         """Whether this node is among the closest to a key, as far as it knows."""
         closest, own = self._server.table.closest(key, _COPIES), distance(self._server.own_id, key)
         return len(closest) < _COPIES or own < distance(closest[-1].node_id, key)
+
+
+def _keys_of(contacts: Sequence[Contact]) -> frozenset[bytes]:
+    return frozenset(each.public_key for each in contacts)
 
 
 class Neighbour(Protocol):

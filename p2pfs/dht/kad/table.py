@@ -74,11 +74,6 @@ class Table:
         entry = self._entries.get(public_key)
         return None if entry is None else entry.contact
 
-    @property
-    def keys(self) -> frozenset[bytes]:
-        """Of all contacts."""
-        return frozenset(self._entries)
-
     def at(self, address: Endpoint) -> Contact | None:
         """The contact at that address."""
         key = self._by_endpoint.get(address)

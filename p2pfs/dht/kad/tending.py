@@ -15,7 +15,7 @@ import trio
 from p2pfs.concurrency import open_nursery
 from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.reachability import RECHECK_SECONDS
-from p2pfs.dht.kad.repairing import Repair, Round, pull
+from p2pfs.dht.kad.repairing import Repair, pull
 from p2pfs.errors import P2pfsError
 
 if TYPE_CHECKING:
@@ -84,10 +84,10 @@ class Tending:
         """Fetch from neighbours, again and again, what belongs here; a client keeps nothing."""
         while True:
             await self._island.run(self._membership.wait_settled)
-            coming = await self._island.run(self._next_round)
-            if not coming.neighbours or not self._server.is_server_snapshot:
+            if not self._server.is_server_snapshot or not self._server.contacts_snapshot:
                 await trio.sleep(_ALONE_SECONDS)
                 continue
+            coming = await self._island.run(self._repair.next_round)
             for contact in coming.neighbours:
                 neighbour = _Neighbour(self, contact, fetch_names, fetch_named)
                 try:
@@ -110,9 +110,6 @@ class Tending:
     async def take(self, encoded: bytes, teller: str) -> int:
         """See `Repair.take`."""
         return await self._island.run(partial(self._repair.take, encoded, teller))
-
-    async def _next_round(self) -> Round:
-        return self._repair.next_round(monotonic())
 
     async def _is_dialed_back(self, dial_back: DialBack) -> bool:
         settings = self._server.settings

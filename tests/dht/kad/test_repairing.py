@@ -71,7 +71,17 @@ def test_whoever_is_only_farther_than_a_newcomer_has_not_left() -> None:
     lifetime = Lifetime()
     lifetime.watch(frozenset({b"a"}), frozenset({b"a"}), 0)
     lifetime.watch(frozenset({b"b"}), frozenset({b"a", b"b"}), 3_600)
-    assert lifetime.seconds == 2 * 3_600
+    assert lifetime.seconds == 240 + 3_600
+
+
+def test_whoever_has_just_come_compares_again_at_once_and_then_less_often() -> None:
+    lifetime, everybody = Lifetime(), frozenset(bytes([number]) for number in range(20))
+    pauses, now = [], 0.0
+    for _ in range(4):
+        lifetime.watch(everybody, everybody, now)
+        pauses.append(lifetime.pause)
+        now += lifetime.pause
+    assert pauses == [60, 360, 2_160, 3_600]
 
 
 @dataclass
