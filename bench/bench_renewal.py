@@ -32,7 +32,8 @@ from bench.figures import Figures
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.cid import raw_cid
 from p2pfs.content.metainfo import Description, create_meta
-from p2pfs.dht.kad.overlay import KadOverlay, open_overlay
+from p2pfs.dht.kad.opening import open_overlay
+from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.regions import REMEMBERED_SECONDS
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import Subject, provider_subject, subjects_of

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.concurrency import open_nursery
-from p2pfs.dht.kad.overlay import open_overlay
+from p2pfs.dht.kad.opening import open_overlay
 from p2pfs.dht.lan import discover
 from p2pfs.dht.sqlitestore import open_record_store
 from p2pfs.identity import create_identity

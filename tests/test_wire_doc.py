@@ -16,7 +16,17 @@ from p2pfs.content import car, cid, dag_cbor, directory, hamt, metainfo, tags, u
 from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht import recordpages, records
-from p2pfs.dht.kad import blockade, budget, membership, server, table, tokens, wire
+from p2pfs.dht.kad import (
+    blockade,
+    budget,
+    membership,
+    proof,
+    referrals,
+    server,
+    table,
+    tokens,
+    wire,
+)
 from p2pfs.dht.kad.proof import Prover, proven, proven_over_tls
 from p2pfs.dht.kad.sealed import seal, unseal
 from p2pfs.dht.lan import tag_of
@@ -72,31 +82,31 @@ FOLDER = directory.build_directory([("hello", RAW, len(CONTENT))])
 HELD = Intervals([(0, 262_144), (786_432, 1_000_000)])
 
 PROVER = Prover(Identity(key()), NETWORK, ASKED.port, ASKED.port)
-PROOF = PROVER.prove(NONCE, ASKER, wire.pack_address(ASKED), NOW)
+PROOF = PROVER.prove(NONCE, ASKER, referrals.pack_address(ASKED), NOW)
 FROM_TCP = Endpoint(ASKER.ip, 50_000)
-PROOF_OVER_TCP = PROVER.prove(NONCE, FROM_TCP, wire.pack_address(ASKED), NOW)
-REFERRED_4, REFERRED_6 = wire.pack_referrals([(public_key(1), ASKER), (public_key(2), THIRD)])
+PROOF_OVER_TCP = PROVER.prove(NONCE, FROM_TCP, referrals.pack_address(ASKED), NOW)
+REFERRED_4, REFERRED_6 = referrals.pack_referrals([(public_key(1), ASKER), (public_key(2), THIRD)])
 KEY = SUBJECTS["provider"].key
 REQUESTS = {
     "ping-first": wire.Ping(nonce=NONCE),
     "ping": wire.Ping(
-        token=TOKEN, sender=public_key(1), nonce=NONCE, named=wire.pack_address(ASKED)
+        token=TOKEN, sender=public_key(1), nonce=NONCE, named=referrals.pack_address(ASKED)
     ),
     "find": wire.Find(token=TOKEN, sender=public_key(1), key=KEY),
     "get": wire.Get(token=TOKEN, sender=public_key(1), key=KEY),
     "store": wire.Store(token=TOKEN, subject=SUBJECTS["provider"].encode(), value=PROVIDER.encoded),
-    "rpc": wire.Find(nonce=NONCE, named=wire.pack_address(ASKED), key=KEY),
+    "rpc": wire.Find(nonce=NONCE, named=referrals.pack_address(ASKED), key=KEY),
     "reach": wire.Reach(token=TOKEN, sender=public_key(1), dial_nonce=NONCE),
     "dial": wire.Dial(
-        token=TOKEN, sender=public_key(), dial_nonce=NONCE, target=wire.pack_address(ASKER)
+        token=TOKEN, sender=public_key(), dial_nonce=NONCE, target=referrals.pack_address(ASKER)
     ),
     "dialed": wire.Dialed(dial_nonce=NONCE),
 }
 REPLIES = {
     "challenge": wire.Reply(token=TOKEN),
-    "ping-reply": wire.Reply(proof=PROOF, seen=wire.pack_address(ASKER)),
+    "ping-reply": wire.Reply(proof=PROOF, seen=referrals.pack_address(ASKER)),
     "rpc-reply": wire.Reply(
-        proof=PROOF_OVER_TCP, seen=wire.pack_address(FROM_TCP), count=1, referrals_6=REFERRED_6
+        proof=PROOF_OVER_TCP, seen=referrals.pack_address(FROM_TCP), count=1, referrals_6=REFERRED_6
     ),
     "find-reply": wire.Reply(count=1, referrals_4=REFERRED_4, referrals_6=REFERRED_6),
     "get-reply": wire.Reply(values=(PROVIDER.encoded,), more=3),
@@ -136,7 +146,9 @@ MADE_HEX = {
     "path-car": car_of((FOLDER.cid, FOLDER.block), (RAW, CONTENT)),
     "proof-signed": NETWORK.signed_bytes(
         "p2pfs-proof-1",
-        wire.proof_body(NONCE, wire.pack_address(ASKER), wire.pack_address(ASKED), PROOF),
+        proof.proof_body(
+            NONCE, referrals.pack_address(ASKER), referrals.pack_address(ASKED), PROOF
+        ),
     ),
     "have": HELD.encode(),
     "page": recordpages.encode_page([PROVIDER.encoded], PROVIDER.publisher),
@@ -252,7 +264,7 @@ def made_limits() -> dict[str, str]:
         "first datagram bytes": wire.MAX_FIRST_BYTES,
         "first datagrams": budget._FIRST_DATAGRAMS,
         "first datagrams within s": int(budget._FIRST_WINDOW_SECONDS),
-        "referrals": wire.MAX_REFERRALS,
+        "referrals": referrals.MAX_REFERRALS,
         "records a reply": wire._MAX_RECORDS_A_REPLY,
         "token epoch s": tokens.EPOCH_SECONDS,
         "token kept by an asker s": tokens.TOKEN_LIFE_SECONDS,
@@ -374,7 +386,7 @@ def test_the_sealed_datagram_on_the_page_opens() -> None:
 
 
 def test_the_referrals_on_the_page_are_these() -> None:
-    found = wire.parse_referrals(wire.parse_reply(HEX["find-reply"]))
+    found = referrals.parse_referrals(wire.parse_reply(HEX["find-reply"]))
     assert found == [(public_key(1), ASKER), (public_key(2), THIRD)]
 
 

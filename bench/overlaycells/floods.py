@@ -13,6 +13,7 @@ import msgspec
 from bench.overlaycells.cells import Cell, Row, Scale, chosen, grown
 from bench.overlaycells.forks import forked
 from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.referrals import pack_referrals
 from p2pfs.dht.kad.wire import (
     MAX_FIRST_BYTES,
     MAX_MESSAGE_BYTES,
@@ -23,7 +24,6 @@ from p2pfs.dht.kad.wire import (
     Request,
     Store,
     encode_request,
-    pack_referrals,
 )
 from tests.sim.adversaries import corrupt
 from tests.sim.world import World

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from bench.overlaycells.cells import Cell, Row, Scale, Tally, chosen, each_of, grown
 from bench.overlaycells.forks import forked
-from p2pfs.dht.kad.wire import HEADER_BYTES, Kind, parse_referrals, parse_reply
+from p2pfs.dht.kad.referrals import parse_referrals
+from p2pfs.dht.kad.wire import HEADER_BYTES, Kind, parse_reply
 from p2pfs.errors import MalformedError
 from tests.sim.adversaries import Colluders, corrupt
 from tests.sim.world import World

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.concurrency import open_nursery
-from p2pfs.dht.kad.overlay import KadOverlay, open_overlay
+from p2pfs.dht.kad.opening import open_overlay
+from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.identity import Identity
 from p2pfs.network import Network

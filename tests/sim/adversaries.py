@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import msgspec
 
 from p2pfs.dht.kad.contacts import distance
-from p2pfs.dht.kad.wire import Find, Get, Outcome, Reply, Request, Store, pack_referrals
+from p2pfs.dht.kad.referrals import pack_referrals
+from p2pfs.dht.kad.wire import Find, Get, Outcome, Reply, Request, Store
 from p2pfs.dht.recordpages import encode_page
 from tests.sim.keys import cheap_identity_of
 

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 import pytest
 
 from p2pfs.dht.kad.contacts import distance
-from p2pfs.dht.kad.wire import Find, Get, Reply, parse_referrals
+from p2pfs.dht.kad.referrals import parse_referrals
+from p2pfs.dht.kad.wire import Find, Get, Reply
 from tests.sim.adversaries import (
     Colluders,
     answer_falsely,

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, TypeVar
 from p2pfs.addresses import Endpoint, Neighbourhood, Scope, scope
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.membership import Membership
-from p2pfs.dht.kad.overlay import begin, end
+from p2pfs.dht.kad.opening import begin, end
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
 from p2pfs.dht.memorystore import MemoryRecordStore

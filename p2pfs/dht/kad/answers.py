@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
+from p2pfs.dht.kad.referrals import pack_address, pack_referrals, parse_address
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_MESSAGE_BYTES,
@@ -22,9 +23,6 @@ from p2pfs.dht.kad.wire import (
     Request,
     Store,
     encode_reply,
-    pack_address,
-    pack_referrals,
-    parse_address,
 )
 from p2pfs.dht.records import key_of
 from p2pfs.errors import MalformedError

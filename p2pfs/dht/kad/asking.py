@@ -17,7 +17,8 @@ from p2pfs.dht.kad.clocks import Clocks
 from p2pfs.dht.kad.detour import PATIENCE_SECONDS
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.proof import proven, proven_over_tls
-from p2pfs.dht.kad.wire import NONCE_BYTES, Ping, Store, pack_address
+from p2pfs.dht.kad.referrals import pack_address
+from p2pfs.dht.kad.wire import NONCE_BYTES, Ping, Store
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:

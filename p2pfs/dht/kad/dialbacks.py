@@ -13,7 +13,8 @@ from p2pfs.addresses import prefix_group
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.errors import SilentError
-from p2pfs.dht.kad.wire import Dial, Dialed, Reach, pack_address, parse_address
+from p2pfs.dht.kad.referrals import pack_address, parse_address
+from p2pfs.dht.kad.wire import Dial, Dialed, Reach
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:

@@ -16,8 +16,9 @@ from p2pfs.dht.kad.crawl import crawl
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.estimate import SizeEstimate, blinded, probes
 from p2pfs.dht.kad.lookup import Lookup
+from p2pfs.dht.kad.referrals import parse_referrals
 from p2pfs.dht.kad.regions import Regions
-from p2pfs.dht.kad.wire import Find, parse_referrals
+from p2pfs.dht.kad.wire import Find
 from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import hint
+from p2pfs.dht.kad.referrals import pack_address, parse_address
 from p2pfs.dht.kad.table import BUCKETS
-from p2pfs.dht.kad.wire import pack_address, parse_address
 from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
 

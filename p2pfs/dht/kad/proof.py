@@ -1,6 +1,8 @@
 """Proofs that a key is at an address: made for an asker's nonce, checked by the asker.
 
-No sockets here; the bytes a proof covers are in `wire`.
+The signature covers (domain `p2pfs-proof-1`): nonce (16) | length of the asker's address (1) and
+that address | length of the asked address (1) and that address | key (32) | UDP port (2) | HTTPS
+port (2) | time (8).  How a proof lies in a reply is in `wire`; no sockets here.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from p2pfs.addresses import Endpoint, endpoint
 from p2pfs.dht.kad.contacts import Contact
-from p2pfs.dht.kad.wire import Proof, Reply, pack_address, parse_address, proof_body
+from p2pfs.dht.kad.referrals import pack_address, parse_address
+from p2pfs.dht.kad.wire import Proof, Reply
 from p2pfs.errors import MalformedError
 from p2pfs.network import SIGNATURE_BYTES
 
@@ -95,3 +98,20 @@ def _signed(reply: Reply, request: Request, asked: Endpoint, network: Network) -
     https = endpoint(asked.ip, proof.https_port)
     contact = Contact(proof.public_key, network.node_id(proof.public_key), asked, https.port)
     return Proven(contact, parse_address(reply.seen), proof.time)
+
+
+def proof_body(nonce: bytes, asker: bytes, asked: bytes, proof: Proof) -> bytes:
+    """What the signature of a proof covers, after the domain and the network id."""
+    return b"".join(
+        (
+            nonce,
+            bytes([len(asker)]),
+            asker,
+            bytes([len(asked)]),
+            asked,
+            proof.public_key,
+            proof.udp_port.to_bytes(2, "big"),
+            proof.https_port.to_bytes(2, "big"),
+            proof.time.to_bytes(8, "big"),
+        )
+    )

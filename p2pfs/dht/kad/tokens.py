@@ -9,7 +9,8 @@ from __future__ import annotations
 import hmac
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.wire import TOKEN_BYTES, pack_address
+from p2pfs.dht.kad.referrals import pack_address
+from p2pfs.dht.kad.wire import TOKEN_BYTES
 
 if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint

@@ -1,6 +1,7 @@
 """The overlay's messages: bytes to frozen values and back, with every limit of the format.
 
-No I/O, no clock, and no judgement whether an address, a key or a record counts.
+No I/O, no clock, and no judgement whether an address, a key or a record counts.  What addresses and
+referrals are inside them is in `referrals`, what a proof's signature covers in `proof`.
 
 A datagram keeps `rpcudp`'s framing: one byte kind (0 request, 1 reply), a 20-byte message id chosen
 by the asker, then msgpack.  A request's msgpack is `[name, [body]]`, a reply's is a map; a body is
@@ -30,28 +31,23 @@ In every request:
 | `t` | bytes 16 | a token for the asker's address; alone: ask again with it |
 | `p` | array | proof: key (32), signature (64), time, UDP port, HTTPS port |
 | `a` | bytes 6 or 18 | the address the request came from, as the signature covers it |
-| `4` | bytes 38 a referral | to `find`: referrals, each key (32), IPv4 (4), port (2) |
-| `6` | bytes 50 a referral | to `find`: referrals, each key (32), IPv6 (16), port (2) |
+| `4` | bytes 38 a referral | to `find`: referrals by IPv4 |
+| `6` | bytes 50 a referral | to `find`: referrals by IPv6 |
 | `c` | integer | to `find` and `store`: how many records the node holds under the key |
 | `v` | array of bytes | to `get`: whole records, as many as fit |
 | `m` | integer | to `get`: how many more there are, to be read over HTTPS |
 | `o` | integer | to `store`: see `Outcome` |
-
-The signature of a proof covers (domain `p2pfs-proof-1`): nonce (16) | length of the asker's address
-(1) and that address | length of the asked address (1) and that address | key (32) | UDP port (2) |
-HTTPS port (2) | time (8).
 """
 
 from __future__ import annotations
 
 from enum import IntEnum
-from functools import lru_cache
 from typing import Annotated, TypeVar
 
 import msgspec
 from msgspec import Meta, field
 
-from p2pfs.addresses import HIGHEST_PORT, Endpoint, endpoint
+from p2pfs.addresses import HIGHEST_PORT
 from p2pfs.content.metainfo import MAX_META_BYTES
 from p2pfs.dht.records import MAX_SUBJECT_BYTES
 from p2pfs.errors import MalformedError
@@ -69,18 +65,10 @@ TOKEN_BYTES = 16
 NONCE_BYTES = 16
 # The first datagram to an address that has never answered; a victim named by a hint gets no more.
 MAX_FIRST_BYTES = 120
-MAX_REFERRALS = 20
 # What fits in a datagram at least one byte a record; no honest answer comes near.
 _MAX_RECORDS_A_REPLY = 64
 _MAX_COUNT = 2**31
 _LATEST_TIME = 2**40
-# Twenty referrals a reply, and the same ones again and again; some 200 bytes each.
-_REMEMBERED_ADDRESSES = 16_384
-
-_ADDRESS_BYTES = (6, 18)
-_PORT_BYTES = 2
-_REFERRAL_4_BYTES = PUBLIC_KEY_BYTES + 6
-_REFERRAL_6_BYTES = PUBLIC_KEY_BYTES + 18
 
 _Token = Annotated[bytes, Meta(min_length=TOKEN_BYTES, max_length=TOKEN_BYTES)]
 _Nonce = Annotated[bytes, Meta(min_length=NONCE_BYTES, max_length=NONCE_BYTES)]
@@ -169,7 +157,7 @@ class Dialed(Request, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Proof(msgspec.Struct, frozen=True, array_like=True):
-    """That a key is at an address; what the signature covers is in this module's docstring."""
+    """That a key is at an address; what the signature covers is in `proof`."""
 
     public_key: _PublicKey
     signature: _Signature
@@ -252,71 +240,6 @@ def encode_request(message_id: bytes, request: Request) -> bytes:
 def encode_reply(message_id: bytes, reply: Reply) -> bytes:
     """The datagram of a reply."""
     return bytes([Kind.REPLY]) + message_id + _ENCODER.encode(reply)
-
-
-def pack_address(address: Endpoint) -> bytes:
-    """IP and port: 6 or 18 bytes."""
-    return address.packed_ip + address.port.to_bytes(_PORT_BYTES, "big")
-
-
-@lru_cache(_REMEMBERED_ADDRESSES)
-def parse_address(packed: bytes) -> Endpoint:
-    """The endpoint in 6 or 18 bytes; raises MalformedError, also for a port no peer may use."""
-    if len(packed) not in _ADDRESS_BYTES:
-        raise MalformedError("an address is 6 or 18 bytes")
-    return endpoint(packed[:-_PORT_BYTES], int.from_bytes(packed[-_PORT_BYTES:], "big"))
-
-
-def pack_referrals(referrals: list[tuple[bytes, Endpoint]]) -> tuple[bytes, bytes]:
-    """The fields `4` and `6` for (public key, address) pairs."""
-    packed = [key + pack_address(address) for key, address in referrals]
-    return (
-        b"".join(each for each in packed if len(each) == _REFERRAL_4_BYTES),
-        b"".join(each for each in packed if len(each) == _REFERRAL_6_BYTES),
-    )
-
-
-def parse_referrals(reply: Reply) -> list[tuple[bytes, Endpoint]]:
-    """The (public key, address) pairs of a reply, at most 20; raises MalformedError.
-
-    A pair whose port or IP is not one that a peer may have is left out; the others stand.
-    """
-    found = []
-    for field_bytes, size in (
-        (reply.referrals_4, _REFERRAL_4_BYTES),
-        (reply.referrals_6, _REFERRAL_6_BYTES),
-    ):
-        if len(field_bytes) % size:
-            raise MalformedError("referrals of the wrong length")
-        for at in range(0, len(field_bytes), size):
-            key, address = (
-                field_bytes[at : at + PUBLIC_KEY_BYTES],
-                field_bytes[at + PUBLIC_KEY_BYTES : at + size],
-            )
-            try:
-                found.append((key, parse_address(address)))
-            except MalformedError:
-                continue
-    if len(found) > MAX_REFERRALS:
-        raise MalformedError("too many referrals")
-    return found
-
-
-def proof_body(nonce: bytes, asker: bytes, asked: bytes, proof: Proof) -> bytes:
-    """What the signature of a proof covers, after the domain and the network id."""
-    return b"".join(
-        (
-            nonce,
-            bytes([len(asker)]),
-            asker,
-            bytes([len(asked)]),
-            asked,
-            proof.public_key,
-            proof.udp_port.to_bytes(2, "big"),
-            proof.https_port.to_bytes(2, "big"),
-            proof.time.to_bytes(8, "big"),
-        )
-    )
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[T], raw: bytes) -> T:

@@ -17,8 +17,10 @@ from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.cid import Cid, raw_cid
 from p2pfs.content.metainfo import Description, MetaInfo, create_meta
 from p2pfs.dht.kad.contacts import Contact, Hint
-from p2pfs.dht.kad.overlay import KadOverlay, open_overlay
+from p2pfs.dht.kad.opening import open_overlay
+from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.proof import Prover
+from p2pfs.dht.kad.referrals import pack_address
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     Find,
@@ -27,7 +29,6 @@ from p2pfs.dht.kad.wire import (
     Request,
     encode_reply,
     encode_request,
-    pack_address,
     parse_header,
     parse_reply,
     parse_request,

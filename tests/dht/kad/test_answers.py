@@ -11,6 +11,7 @@ from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.proof import Prover, proven
+from p2pfs.dht.kad.referrals import pack_address, parse_referrals
 from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
@@ -27,8 +28,6 @@ from p2pfs.dht.kad.wire import (
     Store,
     encode_reply,
     encode_request,
-    pack_address,
-    parse_referrals,
     parse_request,
 )
 from p2pfs.dht.memorystore import MemoryRecordStore

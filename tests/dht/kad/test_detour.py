@@ -12,6 +12,7 @@ from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.detour import reply_in
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.proof import Prover
+from p2pfs.dht.kad.referrals import pack_address, parse_referrals
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM_BYTES,
@@ -27,8 +28,6 @@ from p2pfs.dht.kad.wire import (
     Store,
     encode_reply,
     encode_request,
-    pack_address,
-    parse_referrals,
     parse_reply,
     parse_request,
 )

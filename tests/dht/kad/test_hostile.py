@@ -14,6 +14,7 @@ import trio
 
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.overlay import KadOverlay
+from p2pfs.dht.kad.referrals import pack_referrals
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM_BYTES,
@@ -25,7 +26,6 @@ from p2pfs.dht.kad.wire import (
     Request,
     Store,
     encode_request,
-    pack_referrals,
 )
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import parse_batch

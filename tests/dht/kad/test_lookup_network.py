@@ -16,7 +16,7 @@ import pytest
 
 from p2pfs.dht.kad.contacts import Contact, Hint, distance
 from p2pfs.dht.kad.lookup import MAX_ASKED, Lookup
-from p2pfs.dht.kad.wire import MAX_REFERRALS
+from p2pfs.dht.kad.referrals import MAX_REFERRALS
 from tests.dht.kad.nodes import contact
 
 ROUND_TRIP_SECONDS = 0.05

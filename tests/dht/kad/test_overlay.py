@@ -11,7 +11,8 @@ import trio.testing
 
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.metainfo import MetaInfo
-from p2pfs.dht.kad.overlay import KadOverlay, open_overlay
+from p2pfs.dht.kad.opening import open_overlay
+from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Overlay, Provider
 from p2pfs.dht.recordpages import MAX_PAGE_VALUE_BYTES, encode_batches, encode_page

@@ -5,7 +5,8 @@ import pytest
 
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.proof import Prover, proven, proven_over_tls
-from p2pfs.dht.kad.wire import Ping, Reply, pack_address
+from p2pfs.dht.kad.referrals import pack_address
+from p2pfs.dht.kad.wire import Ping, Reply
 from p2pfs.errors import MalformedError
 from p2pfs.network import public_network
 from tests.dht.kad.nodes import NETWORK, identity

@@ -11,7 +11,7 @@ import pytest
 
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.acquaintances import FIRST_TIMEOUT_SECONDS
-from p2pfs.dht.kad.wire import pack_address
+from p2pfs.dht.kad.referrals import pack_address
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.sqlitestore import open_record_store

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
 from p2pfs.content.metainfo import MAX_META_BYTES
+from p2pfs.dht.kad.referrals import pack_address, pack_referrals, parse_address, parse_referrals
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM_BYTES,
@@ -22,11 +23,7 @@ from p2pfs.dht.kad.wire import (
     Store,
     encode_reply,
     encode_request,
-    pack_address,
-    pack_referrals,
-    parse_address,
     parse_header,
-    parse_referrals,
     parse_reply,
     parse_request,
 )
@@ -172,22 +169,3 @@ def test_keys_of_later_versions_are_ignored() -> None:
 def test_requests_of_no_known_name_are_malformed(name: str) -> None:
     with pytest.raises(MalformedError):
         parse_request(HEADER + msgspec.msgpack.encode([name, [{}]]))
-
-
-def test_referrals_of_a_wrong_length_or_number_are_malformed() -> None:
-    with pytest.raises(MalformedError):
-        parse_referrals(Reply(referrals_4=bytes(39)))
-    four, _ = pack_referrals([(bytes(32), FOUR)] * 21)
-    with pytest.raises(MalformedError):
-        parse_referrals(Reply(referrals_4=four))
-
-
-def test_a_referral_with_a_port_no_peer_may_have_is_left_out() -> None:
-    bad = bytes(32) + FOUR.packed_ip + (80).to_bytes(2, "big")
-    good, _ = pack_referrals([(bytes(32), FOUR)])
-    assert parse_referrals(Reply(referrals_4=bad + good)) == [(bytes(32), FOUR)]
-
-
-def test_addresses_of_both_families_survive_the_wire() -> None:
-    assert parse_address(pack_address(FOUR)) == FOUR
-    assert parse_address(pack_address(SIX)) == SIX

@@ -1,0 +1,76 @@
+"""Where nodes are, as messages say it: packed addresses, and referrals, each to a key at one.
+
+An address is an IP (4 or 16 bytes) and a port (2).  A referral is a public key (32) and an address;
+a reply has those by IPv4 in one field and those by IPv6 in another, one after the other.  They are
+hints: whose word counts, and whether anybody is there, is not judged here.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING
+
+from p2pfs.addresses import Endpoint, endpoint
+from p2pfs.errors import MalformedError
+from p2pfs.network import PUBLIC_KEY_BYTES
+
+if TYPE_CHECKING:
+    from p2pfs.dht.kad.wire import Reply
+
+# Of a reply, as many as a lookup ends with; it fits a datagram.
+MAX_REFERRALS = 20
+# Twenty referrals a reply, and the same ones again and again; some 200 bytes each.
+_REMEMBERED_ADDRESSES = 16_384
+
+_ADDRESS_BYTES = (6, 18)
+_PORT_BYTES = 2
+_REFERRAL_4_BYTES = PUBLIC_KEY_BYTES + 6
+_REFERRAL_6_BYTES = PUBLIC_KEY_BYTES + 18
+
+
+def pack_address(address: Endpoint) -> bytes:
+    """IP and port: 6 or 18 bytes."""
+    return address.packed_ip + address.port.to_bytes(_PORT_BYTES, "big")
+
+
+@lru_cache(_REMEMBERED_ADDRESSES)
+def parse_address(packed: bytes) -> Endpoint:
+    """The endpoint in 6 or 18 bytes; raises MalformedError, also for a port no peer may use."""
+    if len(packed) not in _ADDRESS_BYTES:
+        raise MalformedError("an address is 6 or 18 bytes")
+    return endpoint(packed[:-_PORT_BYTES], int.from_bytes(packed[-_PORT_BYTES:], "big"))
+
+
+def pack_referrals(referrals: list[tuple[bytes, Endpoint]]) -> tuple[bytes, bytes]:
+    """The fields `4` and `6` for (public key, address) pairs."""
+    packed = [key + pack_address(address) for key, address in referrals]
+    return (
+        b"".join(each for each in packed if len(each) == _REFERRAL_4_BYTES),
+        b"".join(each for each in packed if len(each) == _REFERRAL_6_BYTES),
+    )
+
+
+def parse_referrals(reply: Reply) -> list[tuple[bytes, Endpoint]]:
+    """The (public key, address) pairs of a reply, at most 20; raises MalformedError.
+
+    A pair whose port or IP is not one that a peer may have is left out; the others stand.
+    """
+    found = []
+    for field_bytes, size in (
+        (reply.referrals_4, _REFERRAL_4_BYTES),
+        (reply.referrals_6, _REFERRAL_6_BYTES),
+    ):
+        if len(field_bytes) % size:
+            raise MalformedError("referrals of the wrong length")
+        for at in range(0, len(field_bytes), size):
+            key, address = (
+                field_bytes[at : at + PUBLIC_KEY_BYTES],
+                field_bytes[at + PUBLIC_KEY_BYTES : at + size],
+            )
+            try:
+                found.append((key, parse_address(address)))
+            except MalformedError:
+                continue
+    if len(found) > MAX_REFERRALS:
+        raise MalformedError("too many referrals")
+    return found
