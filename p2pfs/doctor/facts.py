@@ -20,13 +20,17 @@ class Device(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Fuse:
-    """`fusermount` is its path; `library_error` why pyfuse3 cannot be imported."""
+    """`fusermount` is its path; `library_error` why pyfuse3 cannot be imported.
+
+    `stays_weak`: no program that this process starts gets the rights of its owner.
+    """
 
     device: Device
     fusermount: str | None
     is_setuid: bool
     is_root: bool
     library_error: str = ""
+    stays_weak: bool = False
 
 
 class Answer(Enum):

@@ -65,6 +65,10 @@ def _fusermount(fuse: Fuse) -> Finding:
         path = shlex.quote(fuse.fusermount)
         says = f"{fuse.fusermount} lacks root's rights, so that only root can mount"
         return Finding(subject, "fail", says, f"`sudo chown root {path} && sudo chmod u+s {path}`")
+    if fuse.stays_weak:
+        says = "no program may get root's rights here (no_new_privs), so that only root can mount"
+        fix = "start it without NoNewPrivileges=, or the container without no-new-privileges"
+        return Finding(subject, "fail", says, f"{fix}; `p2pfs node` needs no mount")
     return Finding(subject, "ok", f"{fuse.fusermount}, with root's rights")
 
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _DEVICE = "/dev/fuse"
 _KINDS = {"fuse.p2pfs"}
+_PROCESS = Path("/proc/self/status")
 _WATCHES = Path("/proc/sys/fs/inotify/max_user_watches")
 # A mount that works answers from memory.
 _MOUNT_SECONDS = 2.0
@@ -41,7 +42,8 @@ _TIMEX_BYTES = 512  # more than any kernel's struct timex
 def probe_fuse() -> Fuse:
     """What mounting needs."""
     path = which("fusermount3")
-    return Fuse(_device(), path, _is_setuid(path), os.geteuid() == 0, _import_error("pyfuse3"))
+    is_root, error = os.geteuid() == 0, _import_error("pyfuse3")
+    return Fuse(_device(), path, _is_setuid(path), is_root, error, _stays_weak())
 
 
 def _device() -> Device:
@@ -60,6 +62,13 @@ def _is_setuid(path: str | None) -> bool:
         return False
     found = os.stat(path)
     return found.st_uid == 0 and bool(found.st_mode & stat.S_ISUID)
+
+
+def _stays_weak() -> bool:
+    try:
+        return "\nNoNewPrivs:\t1\n" in _PROCESS.read_text()
+    except OSError:
+        return False
 
 
 def _import_error(name: str) -> str:

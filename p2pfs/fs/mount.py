@@ -9,7 +9,8 @@ import errno
 import logging
 import os
 import stat
-from contextlib import asynccontextmanager, suppress
+import tempfile
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from enum import Enum, auto
 from pathlib import Path
@@ -32,7 +33,7 @@ from p2pfs.fs.kernel import (
 from p2pfs.fs.limits import Deadlines
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Iterator
 
     from p2pfs.fs.operations import Operations
 
@@ -52,6 +53,8 @@ _GRACE_SECONDS = 1.0
 # Whatever holds out longer does not get to keep the mount.
 _STUCK_SECONDS = 2.0
 _LOOK_EVERY_SECONDS = 1.0
+_STDERR = 2
+_NO_MOUNT_NEEDED = "`p2pfs node` works without a mount"
 
 log = logging.getLogger(__name__)
 
@@ -224,17 +227,42 @@ def _examine(directory: Path) -> tuple[Path, _State]:
 def _init(path: Path, operations: Operations) -> None:
     """Mount it; raises FuseError with the reason, as far as it can be known."""
     if not os.path.exists("/dev/fuse"):
-        raise FuseError("there is no /dev/fuse; `modprobe fuse`, or give the container that device")
+        fix = "`modprobe fuse`, or give the container that device"
+        raise FuseError(f"there is no /dev/fuse; {fix}; {_NO_MOUNT_NEEDED}")
     if not os.access("/dev/fuse", os.R_OK | os.W_OK):
-        raise FuseError("you may not open /dev/fuse; `sudo chmod 666 /dev/fuse` is the usual mode")
+        fix = "`sudo chmod 666 /dev/fuse` is the usual mode"
+        raise FuseError(f"you may not open /dev/fuse; {fix}; {_NO_MOUNT_NEEDED}")
     if os.geteuid() != 0 and which("fusermount3") is None:
         raise FuseError("fusermount3 is missing; `apt install fuse3` brings it")
     if not os.access(path, os.W_OK):
         raise FuseError(f"{path} is not yours to write to; name a directory of your own")
     try:
-        pyfuse3.init(operations, os.fspath(path), set(_OPTIONS))
+        with _stderr_kept() as said:
+            pyfuse3.init(operations, os.fspath(path), set(_OPTIONS))
     except RuntimeError as error:
-        raise FuseError(f"{path} could not be mounted; libfuse has said why above") from error
+        why = " ".join(said.decode(errors="replace").split())
+        advice = f"`p2pfs doctor` looks for the cause; {_NO_MOUNT_NEEDED}"
+        raise FuseError(f"{path} could not be mounted: {why}; {advice}") from error
+
+
+@contextmanager
+def _stderr_kept() -> Iterator[bytearray]:
+    """What goes to stderr meanwhile, there at the end: libfuse and fusermount3 give no reason else.
+
+    It is passed on as well.
+    """
+    said = bytearray()
+    before = os.dup(_STDERR)
+    with tempfile.TemporaryFile() as kept:
+        os.dup2(kept.fileno(), _STDERR)
+        try:
+            yield said
+        finally:
+            os.dup2(before, _STDERR)
+            os.close(before)
+            kept.seek(0)
+            said += kept.read()
+            os.write(_STDERR, said)
 
 
 async def _ready(path: Path, operations: Operations, session: _Session) -> Mount:

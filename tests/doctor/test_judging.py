@@ -77,7 +77,9 @@ def test_a_user_needs_fusermount3_with_roots_rights_and_root_does_not() -> None:
     absent, weak = replace(FUSE, fusermount=None), replace(FUSE, is_setuid=False)
     assert is_bad(worst(judge_fuse(absent)), "fail", "apt install fuse3")
     assert is_bad(worst(judge_fuse(weak)), "fail", "chmod u+s /usr/bin/fusermount3")
-    for fuse in (absent, weak):
+    kept_weak = replace(FUSE, stays_weak=True)
+    assert is_bad(worst(judge_fuse(kept_weak)), "fail", "no-new-privileges")
+    for fuse in (absent, weak, kept_weak):
         assert worst(judge_fuse(replace(fuse, is_root=True))).verdict == "ok"
 
 

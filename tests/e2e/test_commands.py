@@ -19,7 +19,7 @@ from tools.testbed import NETWORK, Node, wait_until
 
 pytestmark = pytest.mark.kernel
 
-USAGE, NOT_FOUND, NOT_RUNNING = 2, 3, 8
+USAGE, NOT_FOUND, FUSE, NOT_RUNNING = 2, 3, 5, 8
 
 
 def p2pfs(*words: str, home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -124,6 +124,25 @@ def test_an_ordinary_user_mounts_publishes_and_unmounts(make_node: MakeNode) -> 
             assert node.stop() == 128 + signal.SIGTERM
         finally:
             node.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+def test_what_fusermount_says_is_told_where_it_may_not_mount() -> None:
+    weak = "import ctypes; ctypes.CDLL(None).prctl(38, 1, 0, 0, 0)  # PR_SET_NO_NEW_PRIVS\n"
+    as_weak_nobody = AS_NOBODY.replace("os.setgroups", f"{weak}os.setgroups", 1)
+    with tempfile.TemporaryDirectory(prefix="p2pfs-") as folder:
+        os.chown(folder, NOBODY, NOBODY)
+        words = ("mount", f"{folder}/mnt", "--listen", "127.0.0.1:0", "--network", NETWORK)
+        done = subprocess.run(
+            ["unshare", "--mount", sys.executable, "-c", as_weak_nobody, *words],
+            env={**os.environ, "P2PFS_HOME": f"{folder}/home"},
+            capture_output=True,
+            text=True,
+        )
+        assert not (Path(folder) / "mnt").exists()
+    assert done.returncode == FUSE
+    assert "fusermount3: mount failed: Operation not permitted; `p2pfs doctor`" in done.stderr
+    assert done.stderr.count("\n") == 1
 
 
 def test_cid_prints_what_ipfs_would_and_needs_no_home(tmp_path: Path) -> None:
