@@ -158,4 +158,4 @@ class NoPeersError(P2pfsError):
 
     errno = _errno.EHOSTUNREACH
     exit_code = 4
-    advice = "name one with --peer HOST:PORT"
+    advice = "start this one with --peer HOST:PORT to name one"

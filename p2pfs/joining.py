@@ -100,7 +100,7 @@ async def join(
                 parts.silence = build_silence(network.members, parts.clock, kad)
                 nursery.start_soon(parts.silence.run)
             if settings.lan_discovery:
-                ips, port = lan_ips(parts.listening), parts.listening.port
+                ips, port = lan_ips(parts.listening.ips), parts.listening.port
                 nursery.start_soon(discover, network, port, ips, near, kad.look_at)
             nursery.start_soon(kad.tending.offer_detour, parts.strangers.ask)
             nursery.start_soon(kad.tending.watch_reach, client.ask_dialback)

@@ -153,13 +153,13 @@ def said_alone(status: Status) -> str:
     if status.overlay.mode != ALONE:
         return ""
     states = [share.state for share in status.shares]
-    published = states.count("published")
-    if published:
-        told = f"others took the records of {counted(published, 'file')} earlier, and keep them"
-        return f"no other node answers now; {told} for a day at most"
-    if states:
-        return "no other node answers: nobody else is told of your files until one does"
-    return "no other node answers yet; name one with --peer HOST:PORT, or give others this address"
+    then = "name one with --peer HOST:PORT, or give others this address"
+    if published := states.count("published"):
+        took = f"others took the records of {counted(published, 'file')} earlier"
+        then = f"{took}, and keep them for a day at most"
+    elif states:
+        then = "nobody else is told of your files until one does"
+    return f"no other node of the network answers; {then}"
 
 
 def said_unanswered(peers: int) -> str:

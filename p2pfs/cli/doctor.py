@@ -63,10 +63,12 @@ def _findings() -> Iterator[Finding]:
     running = _running()
     yield config
     yield _network(settings, running)
-    yield _key(settings)
+    yield _key(settings, running)
     if not running.there:
         moves_on = settings.listen == DEFAULT_LISTEN
         yield from judging.judge_ports(probing.probe_ports(settings.listen), moves_on=moves_on)
+    lan_ips = probing.probe_lan(settings.listen)
+    yield judging.judge_lan(lan_ips, wanted=settings.lan_discovery)
     yield judging.judge_running(running)
     yield from judging.judge_routers(running)
     yield judging.judge_clock(probing.probe_clock(), running.clock_behind)
@@ -120,7 +122,8 @@ def _network(settings: Settings, running: Running) -> Finding:
     return Finding("network", "ok", f"{name}, {closed}{started}")
 
 
-def _key(settings: Settings) -> Finding:
+def _key(settings: Settings, running: Running) -> Finding:
+    """The puzzle is that of the set network, unless a node runs: then the key has been accepted."""
     from p2pfs.doctor.findings import Finding
 
     try:
@@ -134,9 +137,9 @@ def _key(settings: Settings) -> Finding:
         network = settings.overlay_network()
     except UsageError:  # `_network` has said so
         return Finding("key", "ok", identity.peer_id)
-    if not network.key_counts(identity.public_key):
+    if not running.network and not network.key_counts(identity.public_key):
         says = f"{identity.peer_id} does not solve the puzzle of network {network.name!r}"
-        fix = "set `network` to the one it was made in, as the flag did; or use another P2PFS_HOME"
+        fix = "set `network` to the one it was made in; or use another P2PFS_HOME"
         return Finding("key", "warn", says, fix)
     return Finding("key", "ok", identity.peer_id)
 

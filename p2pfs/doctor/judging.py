@@ -120,6 +120,17 @@ def _port(port: Port, *, moves_on: bool) -> Finding:
     return Finding("ports", "fail", says, "name one of its own addresses; `ip addr` lists them")
 
 
+def judge_lan(ips: Sequence[str], *, wanted: bool) -> Finding:
+    """Whether nodes on the local network can be found without --peer, from these addresses."""
+    subject = "lan discovery"
+    if not wanted:
+        return Finding(subject, "ok", "off, by lan_discovery: nodes are found by --peer")
+    if not ips:
+        says = "no private IPv4 address with multicast here: nodes are found by --peer"
+        return Finding(subject, "ok", says)
+    return Finding(subject, "ok", f"nodes of the same network can be found from {', '.join(ips)}")
+
+
 def judge_clock(clock: Clock, behind: float | None = None) -> Finding:
     """Whether records that this node signs will count; `behind` the peers by so many seconds."""
     if clock.now < _MADE_AT:

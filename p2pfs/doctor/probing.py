@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 from p2pfs.doctor.facts import Answer, Clock, Device, Folder, Fuse, Port
 from p2pfs.fs.kernel import mounts
+from p2pfs.peers.reach import lan_ips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -120,6 +121,11 @@ def _errno_of_binding(address: Endpoint) -> int:
         except OSError as error:
             return error.errno or errno.EIO
     return 0
+
+
+def probe_lan(listen: Iterable[Endpoint]) -> list[str]:
+    """The addresses from which LAN discovery can reach others."""
+    return lan_ips([address.ip for address in listen])
 
 
 def probe_folder(role: str, path: Path) -> Folder:

@@ -27,7 +27,7 @@ from p2pfs.addresses import (
 from p2pfs.errors import MalformedError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
 
 # The next free port is looked for this far up: more nodes than that do not share a machine.
 _PORTS_TRIED = 100
@@ -135,15 +135,15 @@ def local_address(listening: Listening) -> Endpoint:
     return Endpoint(best, listening.port)
 
 
-def lan_ips(listening: Listening) -> list[str]:
-    """The private IPv4 addresses at which this node listens, where multicast reaches others."""
-    wildcard = "0.0.0.0" in listening.ips  # noqa: S104 compared, not bound
+def lan_ips(listening: Collection[str]) -> list[str]:
+    """The private IPv4 addresses among those listened on, where multicast reaches others."""
+    wildcard = "0.0.0.0" in listening  # noqa: S104 compared, not bound
     return [
         ip
         for name, entries in psutil.net_if_addrs().items()
         if _carries_multicast(name)
         for ip in (entry.address for entry in entries if entry.family == socket.AF_INET)
-        if (wildcard or ip in listening.ips) and scope(ip) is Scope.PRIVATE
+        if (wildcard or ip in listening) and scope(ip) is Scope.PRIVATE
     ]
 
 

@@ -14,6 +14,7 @@ from p2pfs.doctor.judging import (
     judge_descriptors,
     judge_folder,
     judge_fuse,
+    judge_lan,
     judge_libraries,
     judge_mounts,
     judge_ports,
@@ -137,6 +138,12 @@ def test_limits_of_the_system() -> None:
     assert is_bad(judge_watches(100), "warn", "max_user_watches")
     assert is_bad(judge_watches(1 << 20, "too many folders"), "warn", "max_user_watches")
     assert is_bad(judge_watches(None), "warn", "INOTIFY")
+
+
+def test_whether_neighbours_can_be_found_is_told() -> None:
+    assert "10.0.0.2" in judge_lan(["10.0.0.2"], wanted=True).says
+    assert "--peer" in judge_lan([], wanted=True).says
+    assert "lan_discovery" in judge_lan(["10.0.0.2"], wanted=False).says
 
 
 def test_the_node_that_runs_is_asked_whom_it_knows() -> None:
