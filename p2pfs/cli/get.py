@@ -14,7 +14,7 @@ from cyclopts import Parameter
 
 from p2pfs.cli.contents import Word, asked_of
 from p2pfs.cli.control import ask, follow
-from p2pfs.cli.progress import Progress, open_progress
+from p2pfs.cli.progress import Progress, open_progress, open_wait
 from p2pfs.cli.saving import Folder, content_from, open_folder, replace_file, save_file
 from p2pfs.control.asked import Asked, Child, Several, Wanted, What
 from p2pfs.control.calls import Nothing
@@ -62,7 +62,8 @@ def get(
         Replace files that have other content.
     """
     asked, name = asked_of(content)
-    what = ask("resolve", asked, What, _RESOLVE_SECONDS)
+    with open_wait(f"looking for {name}"):
+        what = ask("resolve", asked, What, _RESOLVE_SECONDS)
     if output == _STDOUT:
         _print(what)
         return

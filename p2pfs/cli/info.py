@@ -10,6 +10,7 @@ from cyclopts import Parameter
 from p2pfs.cli.contents import Word, asked_of
 from p2pfs.cli.control import ask
 from p2pfs.cli.printing import write_facts, write_json
+from p2pfs.cli.progress import open_wait
 from p2pfs.control.asked import ContentInfo
 from p2pfs.status import state_style
 from p2pfs.text import Fact, human_bytes
@@ -30,8 +31,9 @@ def info(
     json
         Print JSON instead, for scripts.
     """
-    asked, _ = asked_of(content)
-    known = ask("info", asked, ContentInfo, _INFO_SECONDS)
+    asked, name = asked_of(content)
+    with open_wait(f"looking for {name}"):
+        known = ask("info", asked, ContentInfo, _INFO_SECONDS)
     if json:
         write_json(known)
     else:

@@ -49,6 +49,18 @@ def open_progress(name: str, total: int | None = None, unit: Unit = "bytes") -> 
         yield _Bar(bars, task)
 
 
+@contextmanager
+def open_wait(says: str) -> Iterator[None]:
+    """What is waited for while the block runs and stderr is a terminal; gone after it."""
+    if not sys.stderr.isatty():
+        yield
+        return
+    from rich.text import Text  # late, as the console
+
+    with _ended_tidily(), _console().status(Text(printable(says))):
+        yield
+
+
 class _Quiet:
     """Where nobody watches: only what stays is written."""
 

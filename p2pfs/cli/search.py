@@ -8,6 +8,7 @@ from cyclopts import Parameter
 
 from p2pfs.cli.control import ask, running_status
 from p2pfs.cli.printing import write_json, write_table
+from p2pfs.cli.progress import open_wait
 from p2pfs.errors import NotFoundError, UsageError
 from p2pfs.status import ALONE
 from p2pfs.text import Column, human_bytes
@@ -46,7 +47,8 @@ def search(
     if not words and not tag:
         raise UsageError("search for what? Give a word, or --tag and a tag")
     sought = answers.Sought(_text(words), _text(tag))
-    found = ask("search", sought, answers.Found, _SEARCH_SECONDS)
+    with open_wait("asking the network"):
+        found = ask("search", sought, answers.Found, _SEARCH_SECONDS)
     if json:
         write_json(found)
     else:

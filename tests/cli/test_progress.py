@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import pytest
 
 from p2pfs.cli.printing import paint_for, write_facts
-from p2pfs.cli.progress import open_progress
+from p2pfs.cli.progress import open_progress, open_wait
 from p2pfs.text import Fact, coloured, uncoloured
 
 SHOW_CURSOR, HIDE_CURSOR = "\x1b[?25h", "\x1b[?25l"
@@ -61,10 +61,19 @@ def test_a_signal_leaves_the_terminal_as_it_was(
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
+def test_what_is_waited_for_is_shown_and_goes(monkeypatch: pytest.MonkeyPatch) -> None:
+    with terminal(monkeypatch, "stderr") as written, open_wait("looking for [red]a\x1b[2J"):
+        pass
+    screen = "".join(written)
+    assert "looking for [red]a?[2J" in screen
+    assert screen.index(HIDE_CURSOR) < screen.index(SHOW_CURSOR)
+    assert screen.endswith("\x1b[2K")
+
+
 def test_where_nobody_watches_only_what_stays_is_written(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    with open_progress("song.mp3") as progress:
+    with open_wait("looking"), open_progress("song.mp3") as progress:
         progress.at(5, 10)
         progress.name("other.mp3")
         progress.say("song.mp3 is \x1bdone")
