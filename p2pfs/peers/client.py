@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 _RAW = "application/vnd.ipld.raw"
 _CAR = "application/vnd.ipld.car; version=1; order=dfs; dups=y"
 _PAGE = "application/octet-stream"
-# PROTOCOLS section 4: the empty identity CID, which every gateway has.
+# docs/wire.md, section 8: the empty identity CID, which every gateway has.
 _PROBE = "/ipfs/bafkqaaa?format=raw"
 # What a page of records may hold; the gateway's are far smaller.
 _MAX_PAGE_BYTES = 1 << 20
@@ -63,7 +63,7 @@ _MAX_CAR_FACTOR = 2
 _HASHED_AT_ONCE_BYTES = 64 << 10
 # Threads that hash and write at once; more would wait for the same cores and disk.
 _THREADS = 8
-# PROTOCOLS section 4: an answer in all, as long as its sender may take.
+# docs/wire.md, section 8: an answer in all, as long as its sender may take.
 _ANSWER_SECONDS = 3_600
 
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from p2pfs.dht.kad.overlay import KadOverlay
 
-# PROTOCOLS section 2: what records may be off, since who is off by more is not believed.
+# docs/wire.md, section 9: what records may be off, since who is off by more is not believed.
 _PEERS_DIFFER_SECONDS = 300.0
 # Half of what sealed datagrams may be off: a Date has whole seconds, and took some time to come.
 _A_MEMBER_DIFFERS_SECONDS = 30.0

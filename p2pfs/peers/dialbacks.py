@@ -28,7 +28,7 @@ DIALBACK_PATH = "/p2pfs/v1/dialback"
 REACHED, NOT_REACHED = b"1", b"0"
 _PORT_BYTES = 2
 _BODY_BYTES = _PORT_BYTES + PUBLIC_KEY_BYTES
-# PROTOCOLS section 3: one in 10 s a target, so that this is no weapon.
+# docs/wire.md, section 8: one in 10 s a target, so that this is no weapon.
 _DIALS_A_SECOND = 0.1
 _MOST_AT_ONCE = 16
 # A router that lets nobody in answers nothing: no reason to keep the asker waiting.

@@ -34,7 +34,7 @@ _LONGEST_RETRY_SECONDS = 60
 
 
 def http_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    """Without whatever makes a client tell or follow more than was asked: see PROTOCOLS 4."""
+    """Without whatever makes a client tell or follow more than was asked."""
     return httpx.AsyncClient(
         transport=transport,
         headers={"Accept-Encoding": "identity", "User-Agent": "p2pfs"},

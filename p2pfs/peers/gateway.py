@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from p2pfs.peers.pacing import Link
     from p2pfs.store.blocks import Blocks
 
-# PROTOCOLS section 4.
+# docs/wire.md, section 8.
 _MAX_IN_FLIGHT = 64
 _RESPONSE_SECONDS = 3_600
 

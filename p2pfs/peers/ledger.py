@@ -19,7 +19,7 @@ _NEWEST = 0.3
 # Smaller answers lie in the socket before the clock is read.
 _LEAST_MEASURED_BYTES = 64 << 10
 _LEAST_MEASURED_SECONDS = 1e-4
-# PROTOCOLS section 4: two connections a peer, four where the round trip is long.
+# Two connections a peer, four where the round trip is long.
 _CONNECTIONS = 2
 _FAR_CONNECTIONS = 4
 _FAR_SECONDS = 0.010

@@ -45,7 +45,7 @@ Accept = Callable[[bytes, str], Awaitable[int]]
 RECORDS_PATH = "/p2pfs/v1/records"
 NAMES_PATH, NAMED_PATH = "/p2pfs/v1/names", "/p2pfs/v1/named"
 MISSING_PATH = "/p2pfs/v1/records/missing"
-# PROTOCOLS section 4.
+# docs/wire.md, section 8.
 _BATCHES_PER_SECOND = 10
 # Reads of the record store at once; they are short, and its disk is one.
 _RECORD_READS = 4

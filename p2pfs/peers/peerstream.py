@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     from p2pfs.peers.pacing import Link
     from p2pfs.peers.streams.tls import TlsStream
 
-# PROTOCOLS section 4; our gateway sends 400 bytes.  Informational answers (100, 103) are counted
-# in, since endless ones would be a way to never answer.
+# docs/wire.md, section 8; our gateway sends 400 bytes.  Informational answers (100, 103) are
+# counted in, since endless ones would be a way to never answer.
 _MAX_HEAD_BYTES = 16 << 10
-# The client's side of PROTOCOLS section 4: a peer is given up after so long without a byte ...
+# The client's side of docs/wire.md, section 8: a peer is given up after so long without a byte ...
 _SILENCE_SECONDS = 5
 # ... or with less than this in that time, which is 13 KB/s: a 256 KiB chunk in 20 s.
 _LEAST_BYTES_A_WINDOW = 64 << 10

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.network import MemberKeys
 
-# PROTOCOLS section 4; a node is asked for several records at once.
+# A node is asked for several records at once.
 _CONNECTIONS = 2
 
 

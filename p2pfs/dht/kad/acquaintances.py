@@ -14,7 +14,7 @@ from p2pfs.dht.kad.tokens import TOKEN_LIFE_SECONDS
 if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
 
-# What PROTOCOLS §3 allows a round trip: what is faster than the floor is not worth hurrying for,
+# What a round trip may take: what is faster than the floor is not worth hurrying for,
 # what is slower than the ceiling is not worth waiting for.
 FIRST_TIMEOUT_SECONDS = 0.5
 _LEAST_TIMEOUT_SECONDS = 0.25

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.contacts import Hint
     from p2pfs.dht.kad.lookup import Lookup
 
-# What a lookup may take in all (PROTOCOLS §3); what was found until then counts.
+# What a lookup may take in all (docs/wire.md, section 7); what was found until then counts.
 LOOKUP_SECONDS = 12.0
 
 

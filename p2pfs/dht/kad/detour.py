@@ -1,4 +1,4 @@
-"""Requests over HTTPS, for as long as no datagram is answered (PROTOCOLS section 4).
+"""Requests over HTTPS, for as long as no datagram is answered (docs/wire.md, section 8).
 
 Whether that is so is `blockade`'s to say.  The message is the one that a datagram would hold, but
 TCP's handshake stands for the token, and TLS shows the key that a proof must be by.

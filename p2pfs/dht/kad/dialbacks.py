@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.server import Server
 
-# PROTOCOLS §3: one in 10 s a target, so that this is no weapon.
+# docs/wire.md, section 7: one in 10 s a target, so that this is no weapon.
 _DIALS_A_SECOND = 0.1
 # Each asks one node, which sends one datagram; more at once is somebody's game.
 _MOST_UNDER_WAY = 32

@@ -29,8 +29,8 @@ _LOG = logging.getLogger(__name__)
 
 # The look at who is to be knocked at, or asked again.
 _TICK_SECONDS = 0.5
-# One small datagram to an address that may be nobody's (PROTOCOLS §3); on loopback and the own
-# subnet no such limit applies, and nodes there are often started together.
+# One small datagram to an address that may be nobody's (docs/wire.md, section 7); on loopback and
+# the own subnet no such limit applies, and nodes there are often started together.
 _KNOCK_SECONDS = 5.0
 _KNOCK_NEAR_SECONDS = 1.0
 # While requests take the detour: a datagram of 52 bytes, to see whether it is still needed.

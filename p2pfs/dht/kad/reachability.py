@@ -15,7 +15,7 @@ from p2pfs.dht.kad.wire import NONCE_BYTES
 if TYPE_CHECKING:
     from random import Random
 
-# PROTOCOLS §3: rechecked every 30 min; a check takes some seconds, and may fail once.
+# docs/wire.md, section 7: rechecked every 30 min; a check takes some seconds, and may fail once.
 RECHECK_SECONDS = 1_800.0
 _EVIDENCE_SECONDS = 2 * RECHECK_SECONDS
 # Two hops with their time-outs; later than that it is somebody else's.

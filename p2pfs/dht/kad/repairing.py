@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 KEY_BITS = 8 * KEY_BYTES
 # Who keeps what here: roots' provider records begin with 20 copies, and may shrink to these.
 _COPIES = 8
-# PROTOCOLS §3: of so many neighbours, every quarter of their life time.
+# Of so many neighbours, every quarter of their life time.
 _NEIGHBOURS = 3
 _A_LIFE = 4
 _LEAST_SECONDS, _MOST_SECONDS = 60.0, 3_600.0

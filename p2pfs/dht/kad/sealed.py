@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.settings import Settings
     from p2pfs.dht.kad.sockets import Transport
 
-# PROTOCOLS section 1: what was recorded can be sent again for so long; message ids and tokens make
-# that useless already.
+# docs/wire.md, section 7: what was recorded can be sent again for so long; message ids and tokens
+# make that useless already.
 MAX_OFF_SECONDS = 60
 _NONCE_BYTES, _TIME_BYTES = 12, 8
 

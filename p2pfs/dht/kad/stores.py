@@ -1,4 +1,4 @@
-"""Whether a record that somebody brings is kept: the checks of PROTOCOLS §3, in their order.
+"""Whether a record that somebody brings is kept: the checks of docs/wire.md, section 7, in order.
 
 Where records lie is `recordstore`; whether the source has a token was seen before.
 """

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     Asgi = Callable[[Any, Any, Any], Awaitable[None]]
 
-# PROTOCOLS section 4.
+# docs/wire.md, section 8.
 _MAX_CONNECTIONS_A_GROUP = 8
 _MAX_CONNECTIONS = 512
 _MAX_HEAD_BYTES = 16 << 10

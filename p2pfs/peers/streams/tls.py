@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 # TCP and TLS are two round trips; a peer that needs longer than this is as good as gone.
 _CONNECT_SECONDS = 5
-# PROTOCOLS section 4: so long without a byte taken ends a response.
+# docs/wire.md, section 8: so long without a byte taken ends a response.
 _SEND_STALL_SECONDS = 30
 # A TLS record, with its overhead: what OpenSSL may hold of a record that has begun.
 _RECORD_BYTES = 17 << 10

@@ -26,7 +26,7 @@ from tests.dht.kad.nodes import (
 )
 
 SONG = cid_of(b"song")
-# PROTOCOLS: when a third of the old contacts answer.
+# When a third of the old contacts answer.
 REJOINED_SECONDS = 3.0
 
 
