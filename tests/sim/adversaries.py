@@ -134,8 +134,10 @@ async def churn(world: World, nodes: Sequence[Node], median: float, returning: f
                 stands_in = await _newcomer(world)
                 await asyncio.sleep(_session(world.random, median))
                 await crash(world, stands_in)
+                world.forget(stands_in)
                 await world.start(node, world.some_members())
             else:
+                world.forget(node)
                 node = await _newcomer(world)
 
     async with asyncio.TaskGroup() as living:

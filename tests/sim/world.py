@@ -44,7 +44,7 @@ _PEERS = 3
 _ARRIVALS_A_SECOND = 50
 
 
-@dataclass
+@dataclass(eq=False)
 class Node:
     """One member: what it was made of, and while it runs, its parts."""
 
@@ -164,6 +164,11 @@ class World:
             node.repairing.cancel()
         if living is not None:
             await end(node.server, living)
+
+    def forget(self, node: Node) -> None:
+        """Let go of a node that has ended for good, and of what it held."""
+        self.nodes.remove(node)
+        del self._by_https[node.https]
 
     async def grow(self, count: int, settle: float = 60.0) -> None:
         """So many newcomers, one after the other, each told of some members; then a while."""
