@@ -1,7 +1,8 @@
-"""Many whole nodes without mounts in one process: `python -m tests.e2e.crowd FOLDER COUNT PEER`.
+"""A few whole nodes without mounts in one process: `python -m tests.e2e.crowd PEER HOME…`.
 
-Each has a home, a port, a key and a share folder of its own; forty processes would be forty
-interpreters on two cores.  Ends when its standard input does.
+Each has a home, a port, a key and a share folder of its own; forty processes would take a while to
+start on two cores, and forty nodes of one process wait for its one interpreter.  Ends when its
+standard input does.
 """
 
 from __future__ import annotations
@@ -10,21 +11,24 @@ import os
 import sys
 from contextlib import ExitStack, closing
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import trio
 
 from p2pfs import node
 from p2pfs.addresses import parse_host_port
 from p2pfs.peers.reach import listen
-from p2pfs.settings import Settings, places
+from p2pfs.settings import Chosen, Settings, places
 from tools.testbed import NETWORK
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
-async def run(folder: Path, count: int, peer: str) -> None:
+
+async def run(peer: str, homes: Sequence[Path]) -> None:
     with ExitStack() as listening:
         async with trio.open_nursery() as nursery:
-            for number in range(count):
-                home = folder / f"{number:02d}"
+            for home in homes:
                 settings = Settings(
                     places({"P2PFS_HOME": str(home)}),
                     home / "share",
@@ -39,11 +43,11 @@ async def run(folder: Path, count: int, peer: str) -> None:
                 def ready(_address: str, usable: trio.Event = usable) -> None:
                     usable.set()
 
-                nursery.start_soon(node._serve, settings, bound, None, ready)
+                nursery.start_soon(node._serve, Chosen(settings, {}), bound, None, ready)
                 await usable.wait()
             await trio.to_thread.run_sync(os.read, 0, 1, abandon_on_cancel=True)
             nursery.cancel_scope.cancel()
 
 
 if __name__ == "__main__":
-    trio.run(run, Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3])
+    trio.run(run, sys.argv[1], [Path(home) for home in sys.argv[2:]])

@@ -69,6 +69,23 @@ class RoundTrips:
         return min(_MOST_TIMEOUT_SECONDS, max(_LEAST_TIMEOUT_SECONDS, self.usual))
 
 
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """Of questions to those that had answered before: how many were answered, and how many not."""
+
+    answers: int = 0
+    silences: int = 0
+
+    def __sub__(self, earlier: Tally) -> Tally:
+        return Tally(self.answers - earlier.answers, self.silences - earlier.silences)
+
+    @property
+    def silent_share(self) -> float:
+        """0 to 1; 0 of none."""
+        asked = self.answers + self.silences
+        return self.silences / asked if asked else 0.0
+
+
 @dataclass(slots=True)
 class Acquaintance:
     """One address."""
@@ -89,6 +106,13 @@ class Acquaintances:
         self._met: OrderedDict[Endpoint, Acquaintance] = OrderedDict()
         self._everyone = RoundTrips()
         self._recent: deque[float] = deque(maxlen=_RECENT)
+        self._answers = 0
+        self._silences = 0
+
+    @property
+    def tally(self) -> Tally:
+        """Since the start."""
+        return Tally(self._answers, self._silences)
 
     def token(self, address: Endpoint, now: float) -> bytes | None:
         """The token that the address issued, while it is good."""
@@ -114,6 +138,7 @@ class Acquaintances:
         self._meet(address).round_trips.measured(seconds)
         self._everyone.measured(seconds)
         self._recent.append(seconds)
+        self._answers += 1
         self.heard(address)
 
     def heard(self, address: Endpoint) -> None:
@@ -126,6 +151,7 @@ class Acquaintances:
         met = self._meet(address)
         pause = _FIRST_SILENCE_SECONDS * 2.0 ** min(met.silences, 10)
         met.silences += 1
+        self._silences += met.answered
         met.silent_until = now + min(_MOST_SILENCE_SECONDS, pause)
 
     def forgive(self) -> None:

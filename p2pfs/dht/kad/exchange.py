@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.wire import Reply, Request
     from p2pfs.dht.records import Record, Subject
 
-# Keys of one meta-info that are looked up at once: more would crowd out a reader's lookups.
-_LOOKUPS_AT_ONCE = 8
 # Under what the store files the node's own records.
 _OWN_IP = "127.0.0.1"
 
@@ -92,10 +90,9 @@ async def place_all(
     server: Server, subjects: Sequence[Subject], make: Callable[[], bytes | None]
 ) -> list[Placement]:
     """Store one value under each subject, at as many nodes as the subject's rules say."""
-    at_once = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
     async def one(subject: Subject) -> Placement:
-        async with at_once:
+        async with server.pace.turn():
             return await _place(server, subject, make)
 
     tasks = [asyncio.create_task(one(subject)) for subject in subjects]

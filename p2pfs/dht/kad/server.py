@@ -24,6 +24,7 @@ from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.finding import Finder
 from p2pfs.dht.kad.observed import Observed
+from p2pfs.dht.kad.pacing import Pace
 from p2pfs.dht.kad.peerclocks import PeerClocks
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.protocol import Protocol
@@ -71,6 +72,7 @@ class Server(KademliaServer):
         self.observed = Observed(is_near)
         self.peer_clocks = PeerClocks(is_near)
         self.acquaintances = Acquaintances()
+        self.pace = Pace(self.acquaintances)
         self.sockets = sockets
         self.finder = Finder(self)
         self.desk = StoreDesk(

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.acquaintances import Acquaintances
+from p2pfs.dht.kad.acquaintances import Acquaintances, Tally
 
 ADDRESS, OTHER = Endpoint("192.0.2.1", 7117), Endpoint("192.0.2.2", 7117)
 
@@ -82,3 +82,16 @@ def test_patience_is_what_an_answer_usually_takes_and_a_token_before_it() -> Non
     assert met.patience(ADDRESS, 1.0) == 0.2
     assert Acquaintances().patience(ADDRESS, 0.0) == 0.5
     assert _met_many(1.0).patience(ADDRESS, 0.0) == 0.5
+
+
+def test_only_the_silence_of_those_that_had_answered_counts_in_the_tally() -> None:
+    met = Acquaintances()
+    met.kept_silent(ADDRESS, 0.0)
+    before = met.tally
+    assert before.silent_share == 0.0
+    met.answered(ADDRESS, 0.1)
+    met.answered(ADDRESS, 0.1)
+    met.answered(ADDRESS, 0.1)
+    met.kept_silent(ADDRESS, 1.0)
+    assert met.tally - before == Tally(answers=3, silences=1)
+    assert (met.tally - before).silent_share == 0.25
