@@ -77,7 +77,7 @@ class Elsewhere:
 
     def changed(self, path: bytes) -> None:
         """A file is not what it was."""
-        self._ingest.hints.changed(self._relative(path))
+        self._ingest.hints.doubted(self._relative(path))
 
     def batch_comes_in(self) -> bool:
         """As in `Hints`."""

@@ -14,12 +14,13 @@ import trio
 
 from p2pfs.library.descriptions import with_media
 from p2pfs.library.hashing import CHUNK_BYTES, UnsteadyError, begin_hashing, hash_rest, media_of
+from p2pfs.store.files import exact_stamp_of
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
-    from p2pfs.library.hashing import Hashed
+    from p2pfs.library.hashing import Hashed, Reading
     from p2pfs.store.foldershares import FolderShares
     from p2pfs.store.shares import Share
 
@@ -29,6 +30,13 @@ class Filed(NamedTuple):
 
     before: Share | None
     share: Share
+
+
+class Described(NamedTuple):
+    """The row of a path now, and whether its content is certain to be that of the file."""
+
+    share: Share
+    is_certain: bool
 
 
 class Filing:
@@ -46,8 +54,7 @@ class Filing:
         Cancelled while it reads, it leaves nothing; after that it ends what it began.  Raises
         UnsteadyError, OSError, CatalogError, NoSpaceError.
         """
-        begin = partial(begin_hashing, self._shares.open_file, path, told_open=told_open)
-        reading = await trio.to_thread.run_sync(begin, limiter=self._threads)
+        reading = await self._begin(path, told_open)
         try:
             started()
             hashed = await hash_rest(reading, self._threads)
@@ -57,18 +64,56 @@ class Filing:
             filed = await self._keep(hashed)
         return filed  # noqa: RET504 mypy thinks that the scope may swallow an error
 
-    async def describe(self, share: Share) -> None:
+    async def hash_again(
+        self, path: bytes, give_way: Callable[[], Awaitable[None]], *, told_open: bool
+    ) -> Filed:
+        """Find out whether the file still is what its row says, and keep what it is if not.
+
+        `give_way` is waited for before each hop, all else is as in `hash_and_keep`.
+        """
+        reading = await self._begin(path, told_open)
+        try:
+            hashed = await hash_rest(reading, self._threads, give_way)
+        finally:
+            os.close(reading.file.fd)
+        with trio.CancelScope(shield=True):
+            filed = await self._confirm(hashed) or await self._keep(hashed)
+        return filed  # noqa: RET504 as above
+
+    async def describe(self, share: Share, *, only_retagged: bool) -> Described:
         """Read name and tags again, without hashing, and keep them if they are others.
 
-        Raises UnsteadyError if the file is not the one that was hashed, OSError.
+        With `only_retagged`, that they are others explains a ctime that has moved.  Raises
+        UnsteadyError if the file is not the one that was hashed, OSError.
         """
         open_file = self._shares.open_file
         status, media = await trio.to_thread.run_sync(media_of, open_file, share.path)
         if not share.is_of(status):
             raise UnsteadyError("it was replaced while it was looked at")
         described = with_media(share, media, self._shares.extent.tags(share.path))
-        if described != share:
-            await self._shares.put(replace(described, state=ShareState.ANNOUNCING, reason=""))
+        if described == share:
+            return Described(share, share.is_untouched(status))
+        if only_retagged:
+            described = replace(described, ctime_ns=exact_stamp_of(status)[-1])
+        described = replace(described, state=ShareState.ANNOUNCING, reason="")
+        await self._shares.put(described)
+        return Described(described, described.is_untouched(status))
+
+    async def _begin(self, path: bytes, told_open: bool) -> Reading:
+        begin = partial(begin_hashing, self._shares.open_file, path, told_open=told_open)
+        return await trio.to_thread.run_sync(begin, limiter=self._threads)
+
+    async def _confirm(self, hashed: Hashed) -> Filed | None:
+        """None if the row says anything else, or there is none."""
+        path, status = hashed.file.path, hashed.file.status
+        before = self._shares.get(path)
+        if before is None or before.cid != hashed.dag.cid or not before.is_of(status):
+            return None
+        if with_media(before, hashed.media, self._shares.extent.tags(path)) != before:
+            return None
+        confirmed = replace(before, ctime_ns=exact_stamp_of(status)[-1])
+        await self._shares.confirm(path, confirmed.ctime_ns)
+        return Filed(before, confirmed)
 
     async def _keep(self, hashed: Hashed) -> Filed:
         share = hashed.share(self._shares.extent.tags(hashed.file.path))

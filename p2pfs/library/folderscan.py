@@ -11,14 +11,14 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from p2pfs.library.exclusions import IGNORE_FILE, MAX_IGNORE_BYTES, exclusion, parse_ignore_file
-from p2pfs.store.files import stamp_of
+from p2pfs.store.files import exact_stamp_of, stamp_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from p2pfs.library.exclusions import Pattern
-    from p2pfs.store.files import Stamp
+    from p2pfs.store.files import ExactStamp, Stamp
 
 # As deep as a path of PATH_MAX can go.
 _MAX_DEPTH = 2_048
@@ -35,7 +35,7 @@ class Scan:
     ignores: Ignores = field(default_factory=dict)
 
 
-def scan_folder(folder: Path, below: bytes, known: Mapping[bytes, Stamp]) -> Scan:
+def scan_folder(folder: Path, below: bytes, known: Mapping[bytes, ExactStamp]) -> Scan:
     """Compare everything below a folder ("" for all of it) with what is known there.
 
     Files that are not published are left out, as are those that cannot be looked at.
@@ -50,7 +50,7 @@ def scan_folder(folder: Path, below: bytes, known: Mapping[bytes, Stamp]) -> Sca
             status = entry.stat(follow_symlinks=False)
         except OSError:
             continue
-        if stat.S_ISREG(status.st_mode) and known.get(path) != stamp_of(status):
+        if stat.S_ISREG(status.st_mode) and known.get(path) != exact_stamp_of(status):
             scan.fresh.append(path)
     scan.gone = sorted(missing)
     return scan

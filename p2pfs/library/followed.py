@@ -35,4 +35,4 @@ class Followed:
         if path.startswith(b"/"):
             self.publishing.changed(path)
         else:
-            self.share_folder.hints.changed(path)
+            self.share_folder.hints.doubted(path)

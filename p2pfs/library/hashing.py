@@ -21,11 +21,11 @@ from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.errors import P2pfsError
 from p2pfs.library.descriptions import with_media
 from p2pfs.library.media import read_media
-from p2pfs.store.files import stamp_of
+from p2pfs.store.files import exact_stamp_of
 from p2pfs.store.shares import Share, ShareState
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
 
     from p2pfs.content.balanced import BuiltDag
     from p2pfs.library.media import Media
@@ -53,7 +53,10 @@ class SteadyFile:
 
 @dataclass(frozen=True, slots=True)
 class Hashed:
-    """One state of a file; `leaves` are the SHA-256 of its chunks, in order."""
+    """One state of a file; `leaves` are the SHA-256 of its chunks, in order.
+
+    The ctime is that from before the first chunk: what moves it later is noticed.
+    """
 
     file: SteadyFile
     dag: BuiltDag
@@ -64,7 +67,7 @@ class Hashed:
 
     def share(self, more_tags: tuple[str, ...]) -> Share:
         """The file as it is to be published."""
-        ino, size, mtime_ns = stamp_of(self.file.status)
+        ino, size, mtime_ns, ctime_ns = exact_stamp_of(self.file.status)
         share = Share(
             path=self.file.path,
             dev=self.file.status.st_dev,
@@ -79,6 +82,7 @@ class Hashed:
             tags=(),
             state=ShareState.ANNOUNCING,
             hash_seconds=self.seconds,
+            ctime_ns=ctime_ns,
         )
         return with_media(share, self.media, more_tags)
 
@@ -114,12 +118,18 @@ def begin_hashing(open_file: OpenFile, path: bytes, *, told_open: bool) -> Readi
     return reading
 
 
-async def hash_rest(reading: Reading, limiter: trio.CapacityLimiter) -> Hashed:
+async def hash_rest(
+    reading: Reading,
+    limiter: trio.CapacityLimiter,
+    give_way: Callable[[], Awaitable[None]] = trio.lowlevel.checkpoint,
+) -> Hashed:
     """Read what is left of an open file, in threads; can be cancelled between hops.
 
-    Raises OSError, and UnsteadyError if what was read is not one state of the file.
+    Before each hop it waits for `give_way`.  Raises OSError, and UnsteadyError if what was read is
+    not one state of the file.
     """
     while reading.media is None:
+        await give_way()
         await trio.to_thread.run_sync(reading.hash_some, limiter=limiter)
     seconds = time.monotonic() - reading.started
     leaves = tuple(reading.leaves) or (hashlib.sha256().digest(),)

@@ -24,11 +24,12 @@ class Hints:
     """
 
     def __init__(self, still_seconds: float, stop: Callable[[bytes], None]) -> None:
-        self._still_seconds = still_seconds
+        self.still_seconds = still_seconds
         self._stop = stop
         self._writers: Counter[bytes] = Counter()
         self._retagged: set[bytes] = set()
         self._disturbed: set[bytes] = set()
+        self._doubted: set[bytes] = set()
         self.agenda: Agenda[bytes] = Agenda()
 
     def opened(self, path: bytes) -> None:
@@ -47,11 +48,17 @@ class Hints:
         """Something was written to, created, cut, or is not what it was."""
         self._stop(path)
         self._disturbed.add(path)
-        self.agenda.look_after(path, self._still_seconds)
+        self._doubted.add(path)
+        self.agenda.look_after(path, self.still_seconds)
 
     def retagged(self, path: bytes) -> None:
         """The user's own tags, an extended attribute, were changed."""
         self._retagged.add(path)
+        self.agenda.look_unless_due(path)
+
+    def doubted(self, path: bytes) -> None:
+        """Its content is not, or may not be, what its row says; who is hashing it may go on."""
+        self._doubted.add(path)
         self.agenda.look_unless_due(path)
 
     def removed(self, path: bytes) -> None:
@@ -63,6 +70,9 @@ class Hints:
         """A file, or a folder with all below it, was moved; what was at `new` is gone."""
         for path in [path for path in self._writers if _is_at_or_below(path, old)]:
             self._writers[new + path[len(old) :]] += self._writers.pop(path)
+        if old in self._doubted:
+            self._doubted.add(new)
+        self._retagged.add(new)
         for path in (new, old):  # this order: a row moves if its file is found before it is missed
             self.removed(path)
 
@@ -86,9 +96,17 @@ class Hints:
         """Whether the file is to be described anew."""
         return path in self._retagged
 
+    def is_only_retagged(self, path: bytes) -> bool:
+        """Whether all that was told of it is another name or other attributes."""
+        return path in self._retagged and path not in self._doubted
+
     def described(self, path: bytes) -> None:
         """It was."""
         self._retagged.discard(path)
+
+    def settled(self, path: bytes) -> None:
+        """Its content is what its row says, or there is neither."""
+        self._doubted.discard(path)
 
 
 def _is_at_or_below(path: bytes, folder: bytes) -> bool:

@@ -6,27 +6,23 @@ in the network is for `descriptions`, telling the network for `announcing`.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
 import time
-from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
 
 from p2pfs.concurrency import open_nursery
-from p2pfs.errors import P2pfsError
 from p2pfs.library.exclusions import IGNORE_FILE, exclusion
 from p2pfs.library.filing import Filing
 from p2pfs.library.folderscan import look_at, look_closely, special_kind
 from p2pfs.library.hashing import UnsteadyError
+from p2pfs.library.hashqueue import RETRY_SECONDS, HashQueue
 from p2pfs.library.hints import Hints
 from p2pfs.library.progress import Progress
 from p2pfs.library.register import Register
 from p2pfs.library.scanning import Scanning
-from p2pfs.library.stillness import Stillness
-from p2pfs.library.underway import UnderWay
 from p2pfs.library.watching import Watching
 from p2pfs.store.files import stamp_of
 from p2pfs.store.shares import ShareState
@@ -40,11 +36,8 @@ if TYPE_CHECKING:
     from p2pfs.store.foldershares import FolderShares
     from p2pfs.store.shares import Share
 
-_log = logging.getLogger(__name__)
-
 # As long as a slow copy may pause between two writes.
 STILL_SECONDS = 1.0
-_RETRY_SECONDS = 60.0
 # A small file is looked at twice, and a hop to a thread costs about 0.1 ms.  What changes between
 # the look and what follows from it is hinted at again; more at once would only make that likelier.
 _LOOKS_A_HOP = 64
@@ -68,20 +61,19 @@ class Ingest:
         self._shares = shares
         self._folder = shares.folder
         self._extent = shares.extent
-        self._clock = clock
         self._touched = touched
-        self._hashing = UnderWay(self._look_at_ready)
         self.hints = Hints(still_seconds, self._stop)
         self._agenda = self.hints.agenda
         self._progress = Progress(self.hints)
         self._register = Register(shares, changed, touched)
-        self._stillness = Stillness(still_seconds)
         self._scanning = Scanning(self._folder, self._extent, self._register.known, self._found)
         self.scanned = self._scanning.finished
         """Set when the whole folder was compared with the catalogue for the first time."""
         look_again = self._scanning.look_again
         self.watching = Watching(self._folder, self._extent, self.hints, look_again)
         self._filing = Filing(shares, trio.CapacityLimiter(os.cpu_count() or 1))
+        filed = self._register.filed
+        self._queue = HashQueue(self._filing, self.hints, self._progress, filed, clock)
 
     def state(self, path: bytes) -> Standing:
         """How far a file is, and why it is not further."""
@@ -101,7 +93,7 @@ class Ingest:
 
         With each its state, unless that is the one in its row.
         """
-        paths = (*self._agenda.things(), *self._hashing.paths())
+        paths = (*self._agenda.things(), *self._queue.paths())
         return {path: self._progress.of(path) for path in paths}
 
     async def chosen(self, path: bytes) -> None:
@@ -124,10 +116,10 @@ class Ingest:
             nursery.start_soon(self._scanning.run, self.watching)
             while True:
                 await self._look_at_some(await self._agenda.wait_due(_LOOKS_A_HOP), nursery)
-                self._look_at_ready()
+                self._queue.look_at_ready()
 
     def _found(self, path: bytes) -> None:
-        if path not in self._hashing:
+        if path not in self._queue:
             self._agenda.look_unless_due(path)
 
     async def _look_at_some(self, paths: Sequence[bytes], nursery: trio.Nursery) -> None:
@@ -139,7 +131,7 @@ class Ingest:
             found, above = await trio.to_thread.run_sync(self._look_closely, paths)
         except Exception as error:  # noqa: BLE001 as in `_look_safely`
             for path in paths:
-                self._agenda.look_after(path, self._failed(path, error))
+                self._fails(path, error)
             return
         self._scanning.ignores |= above
         # A row moves if its file is found before it is missed, and a folder may have brought it.
@@ -162,7 +154,7 @@ class Ingest:
         try:
             await self._look(path, found, nursery)
         except Exception as error:  # noqa: BLE001 the edge: one odd file must not end the node
-            self._agenda.look_after(path, self._failed(path, error))
+            self._fails(path, error)
 
     async def _look(self, path: bytes, found: os.stat_result | None, nursery: trio.Nursery) -> None:
         """Compare a path with its row, and do what follows."""
@@ -176,12 +168,22 @@ class Ingest:
             if unpublished:
                 self._progress.is_left_out(path, unpublished)
         elif share is not None and share.is_of(found):
-            self._register.known.remember(share)  # its row may be newer than the end of its hashing
-            self._progress.settle(path)
-            if self.hints.is_retagged(path):
-                await self._describe(share)
-        elif not await self._move_here(path, found):
-            await self._hash_when_still(path, found, share, nursery)
+            await self._look_at_known(share, found, nursery)
+        elif not await self._move_here(path, found, nursery):
+            if share is not None and share.size != found.st_size:
+                # Other content for certain: it is withdrawn without waiting for the new one.
+                await self._register.withdraw(share)
+            self._queue.hash_when_still(path, found, nursery)
+
+    async def _look_at_known(
+        self, share: Share, found: os.stat_result, nursery: trio.Nursery
+    ) -> None:
+        self._register.known.remember(share)  # its row may be newer than the end of its hashing
+        if share.is_untouched(found) and not self.hints.is_retagged(share.path):
+            self.hints.settled(share.path)
+            self._progress.settle(share.path)
+        else:
+            await self._describe(share, nursery)
 
     def _unpublished(self, path: bytes, found: os.stat_result | None) -> Standing | None:
         """Why what is there is not published; why what was chosen is not."""
@@ -195,7 +197,8 @@ class Ingest:
         """There is no file to publish at this path any more."""
         self._progress.settle(path)
         self.hints.described(path)
-        self._stillness.forget(path)
+        self.hints.settled(path)
+        self._queue.forget(path)
         if share is not None:
             await self._register.withdraw(share)
 
@@ -207,7 +210,7 @@ class Ingest:
             for share in self._shares.below(path):
                 self._agenda.look(share.path)
 
-    async def _move_here(self, path: bytes, found: os.stat_result) -> bool:
+    async def _move_here(self, path: bytes, found: os.stat_result, nursery: trio.Nursery) -> bool:
         """Whether a file was found that is known by another name, or was until now."""
         old = self._register.known.path_of(stamp_of(found))
         if old is None or old == path:
@@ -218,80 +221,39 @@ class Ingest:
         else:
             named = await self._register.move(old, path)
             self._progress.settle(old)
-        self._progress.settle(path)
         for share in named:
-            await self._describe(share)
+            await self._describe(share, nursery)
+            self._register.redescribed(share)
         return bool(named)
 
-    async def _describe(self, share: Share) -> None:
-        self.hints.described(share.path)
+    async def _describe(self, share: Share, nursery: trio.Nursery) -> None:
+        """Its attributes are others, or its ctime has moved, as a write may have done as well."""
+        path = share.path
+        only_retagged = self.hints.is_only_retagged(path)
+        self.hints.described(path)
         try:
-            await self._filing.describe(share)
-        except (UnsteadyError, OSError) as error:
-            _log.debug("%r cannot be described: %s", share.path, error)
-            self._agenda.look_after(share.path, self._stillness.still_seconds)
-        self._register.redescribed(share)
-
-    async def _hash_when_still(
-        self, path: bytes, found: os.stat_result, share: Share | None, nursery: trio.Nursery
-    ) -> None:
-        if self._hashing.is_running(path):
-            return  # what disturbed it has cancelled it, and it will ask for a look at its end
-        if share is not None and share.size != found.st_size:
-            # Other content for certain: what was published is withdrawn without waiting for it.
-            await self._register.withdraw(share)
-        wait = self._stillness.seconds_to_wait(path, found, self._clock(), trio.current_time())
-        if wait > 0:
-            self._progress.waits(path, "until it has been still")
-            self._agenda.look_after(path, wait)
-        elif not self._hashing.has_room():
-            self._progress.waits(path, "until others are hashed")
-            self._hashing.wait_turn(path)
-        else:
-            self._hashing.start(nursery, path, self._hash)
-
-    def _look_at_ready(self) -> None:
-        for path in self._hashing.take_ready():
-            self._agenda.look(path)
-
-    async def _hash(self, path: bytes) -> None:
-        """Hash and keep the file; look again if that failed, or something was told meanwhile."""
-        wait = self._stillness.still_seconds
-        try:
-            wait = await self._hash_opened(path)
-        except Exception as error:  # noqa: BLE001 as in `_look_safely`
-            wait = self._failed(path, error)
-        finally:
-            self._progress.ends(path)
-            if wait or self._hashing.is_stopped(path):
-                self._agenda.look_after(path, wait)
-
-    async def _hash_opened(self, path: bytes) -> float:
-        """Seconds until it is to be looked at again; 0 if it is filed."""
-        started = partial(self._progress.begins, path)
-        told_open = self.hints.is_open(path)
-        try:
-            filed = await self._filing.hash_and_keep(path, started, told_open=told_open)
-        except UnsteadyError as error:
-            self._progress.waits(path, str(error))
-            return self._stillness.still_seconds
+            described, is_certain = await self._filing.describe(share, only_retagged=only_retagged)
+        except UnsteadyError:
+            self._agenda.look_after(path, self.hints.still_seconds)
+            return
         except OSError as error:
             self._progress.fails(path, f"cannot be read: {error.strerror}")
-            return _RETRY_SECONDS
-        self._stillness.hashed(path, filed.share.hash_seconds)
-        self.hints.described(path)
+            self._agenda.look_after(path, RETRY_SECONDS)
+            return
         self._progress.settle(path)
-        self._register.filed(filed)
-        return 0.0
-
-    def _failed(self, path: bytes, error: Exception) -> float:
-        """Say so, and after how many seconds to try again."""
-        mistake = None if isinstance(error, P2pfsError) else error
-        _log.warning("%r cannot be published: %s", path, error, exc_info=mistake)
-        self._progress.fails(path, str(error))
-        return _RETRY_SECONDS
+        self._register.known.remember(described)
+        if described != share:
+            self._register.redescribed(share)
+        if is_certain:
+            self.hints.settled(path)
+        else:
+            self._queue.hash_again_when_idle(path, nursery)
 
     def _stop(self, path: bytes) -> None:
         """What was being hashed at or below a path is no more what it was."""
-        self._hashing.stop(path)
+        self._queue.stop(path)
         self._touched(path)
+
+    def _fails(self, path: bytes, error: Exception) -> None:
+        self._progress.fails_by(path, error)
+        self._agenda.look_after(path, RETRY_SECONDS)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from p2pfs.store.files import Stamp
+    from p2pfs.store.files import ExactStamp, Stamp
     from p2pfs.store.shares import Share
 
 
@@ -16,10 +16,10 @@ class Known:
     """A stamp a path; of hard links to one file the last is found by its stamp."""
 
     def __init__(self) -> None:
-        self._stamps: dict[bytes, Stamp] = {}
+        self._stamps: dict[bytes, ExactStamp] = {}
         self._paths: dict[Stamp, bytes] = {}
 
-    def snapshot(self) -> dict[bytes, Stamp]:
+    def snapshot(self) -> dict[bytes, ExactStamp]:
         """A copy for another thread."""
         return dict(self._stamps)
 
@@ -28,11 +28,10 @@ class Known:
 
     def remember(self, share: Share) -> None:
         self.forget(share.path)
-        stamp = share.ino, share.size, share.mtime_ns
-        self._stamps[share.path] = stamp
-        self._paths[stamp] = share.path
+        self._stamps[share.path] = share.exact_stamp
+        self._paths[share.stamp] = share.path
 
     def forget(self, path: bytes) -> None:
-        stamp = self._stamps.pop(path, None)
-        if stamp is not None and self._paths.get(stamp) == path:
-            del self._paths[stamp]
+        exact = self._stamps.pop(path, None)
+        if exact is not None and self._paths.get(exact[:3]) == path:
+            del self._paths[exact[:3]]

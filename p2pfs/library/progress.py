@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TYPE_CHECKING
 
+from p2pfs.errors import P2pfsError
 from p2pfs.store.shares import ShareState
 
 if TYPE_CHECKING:
     from p2pfs.library.hints import Hints
 
 Standing = tuple[ShareState, str]
+
+_log = logging.getLogger(__name__)
 
 
 class Progress:
@@ -32,6 +36,12 @@ class Progress:
 
     def fails(self, path: bytes, reason: str) -> None:
         self._standings[path] = ShareState.FAILED, reason
+
+    def fails_by(self, path: bytes, error: Exception) -> None:
+        """Whatever it was; with a mistake in p2pfs itself the log has more."""
+        mistake = None if isinstance(error, P2pfsError) else error
+        _log.warning("%r cannot be published: %s", path, error, exc_info=mistake)
+        self.fails(path, str(error))
 
     def begins(self, path: bytes) -> None:
         """It is being hashed."""

@@ -37,6 +37,8 @@ class Register:
         """The file was hashed, and its row is written."""
         before, share = filed
         self.known.remember(share)
+        if share == before:
+            return  # hashed again, and the same
         self._touched(share.path)
         self.redescribed(share)
         if before is not None and before.cid != share.cid:

@@ -24,12 +24,13 @@ class UnderWay:
         self._ended = ended
         self._scopes: dict[bytes, trio.CancelScope] = {}
         self._ready: dict[bytes, None] = {}
+        self._last: dict[bytes, None] = {}
 
     def __contains__(self, path: bytes) -> bool:
-        return path in self._scopes or path in self._ready
+        return path in self._scopes or path in self._ready or path in self._last
 
     def paths(self) -> list[bytes]:
-        """What runs or waits its turn."""
+        """What runs or waits its turn, but not what waits for all others."""
         return [*self._scopes, *self._ready]
 
     def is_running(self, path: bytes) -> bool:
@@ -47,12 +48,23 @@ class UnderWay:
         """Have `take_ready` name it when there is room."""
         self._ready[path] = None
 
+    def is_idle(self) -> bool:
+        """Whether nothing runs, or is about to."""
+        return not self._scopes and not self._ready
+
+    def is_alone(self) -> bool:
+        """Whether what runs is all there is to do."""
+        return len(self._scopes) == 1 and not self._ready
+
+    def wait_idle(self, path: bytes) -> None:
+        """Have `take_ready` name it when there is nothing else to do."""
+        self._last[path] = None
+
     def take_ready(self) -> list[bytes]:
         """Whose turn it is: as many as there is room for."""
-        paths = list(islice(self._ready, _MAX_AT_ONCE - len(self._scopes)))
-        for path in paths:
-            del self._ready[path]
-        return paths
+        if self.is_idle():
+            return _taken(self._last, 1)
+        return _taken(self._ready, _MAX_AT_ONCE - len(self._scopes))
 
     def start(
         self, nursery: trio.Nursery, path: bytes, work: Callable[[bytes], Awaitable[None]]
@@ -76,3 +88,10 @@ class UnderWay:
         finally:
             del self._scopes[path]
             self._ended()
+
+
+def _taken(waiting: dict[bytes, None], most: int) -> list[bytes]:
+    paths = list(islice(waiting, most))
+    for path in paths:
+        del waiting[path]
+    return paths

@@ -117,7 +117,10 @@ class Watching:
         if event.mask & flags.MOVED_FROM:
             moved[event.cookie] = path
         elif event.mask & flags.MOVED_TO and event.cookie in moved:
-            self._moved(moved.pop(event.cookie), path)
+            old = moved.pop(event.cookie)
+            if old in written:
+                written[path] = written.pop(old)
+            self._moved(old, path)
         elif event.mask & flags.DELETE:
             self._hints.removed(path)
         elif event.mask & flags.ISDIR:

@@ -221,7 +221,21 @@ class Blocks:
             else:
                 of_root.append(Span(piece.at, block))
         for root, wanted in spans.items():
-            await self._read_root(root, wanted)
+            if not await self._read_root(root, wanted):
+                await self._verify(root, pieces, blocks)
+
+    async def _verify(
+        self, root: Cid, pieces: Sequence[Piece], blocks: Sequence[memoryview]
+    ) -> None:
+        """What was read of a share in doubt is right; raises NotFoundError."""
+        of_root = [
+            (piece.cid, block)
+            for piece, block in zip(pieces, blocks, strict=True)
+            if piece.root == root
+        ]
+        if not await trio.to_thread.run_sync(_all_match, of_root, limiter=self._reads):
+            self._report(root)
+            raise NotFoundError(f"{root} is not here")
 
     def _copy_node(self, cid: Cid, into: memoryview) -> None:
         block = self._dags.block(cid)
@@ -229,36 +243,37 @@ class Blocks:
             raise NotFoundError(f"{cid} is not here")
         into[:] = block
 
-    async def _read_root(self, root: Cid, spans: list[Span]) -> None:
+    async def _read_root(self, root: Cid, spans: list[Span]) -> bool:
+        """Whether what was read is certain to be right."""
         changed: ShareChangedError | None = None
         for share in self._shares.by_cid(root):
             try:
-                await self._read_shared(share, spans)
+                return await self._read_shared(share, spans)
             except ShareChangedError as error:
                 self._changed(share.path)
                 changed = error
-            else:
-                return
-        if self._is_given(root):
-            await self._read_fetched(root, spans)
-        else:
+        if not self._is_given(root):
             raise changed or NotFoundError(f"{root} is not here")
+        await self._read_fetched(root, spans)
+        return True
 
     def _is_given(self, root: Cid) -> bool:
         fetched = self._dags.is_fetched(root) and self._seeds(root)
         return fetched or self._dags.is_shared_folder(root)
 
-    async def _read_shared(self, share: Share, spans: list[Span]) -> None:
-        """Can be given up: whoever asks may have no time for a disk that hangs."""
-        await trio.to_thread.run_sync(
+    async def _read_shared(self, share: Share, spans: list[Span]) -> bool:
+        """As `_read_share`; can be given up: who asks may have no time for a disk that hangs."""
+        return await trio.to_thread.run_sync(
             self._read_share, share, spans, limiter=self._reads, abandon_on_cancel=True
         )
 
-    def _read_share(self, share: Share, spans: list[Span]) -> None:
+    def _read_share(self, share: Share, spans: list[Span]) -> bool:
+        """Whether the file is certain to be what was hashed."""
         file = ShareFile(share, self._shares.open_share(share))
         try:
             for span in spans:
                 file.read_into(span.start, span.buffers)
+            return file.is_certain
         finally:
             file.close()
 
@@ -285,6 +300,10 @@ class Blocks:
     def _report(self, root: Cid) -> None:
         for share in self._shares.by_cid(root):
             self._changed(share.path)
+
+
+def _all_match(blocks: Sequence[tuple[Cid, memoryview]]) -> bool:
+    return all(block_matches(cid, block) for cid, block in blocks)
 
 
 def _read_object(opened: Object, spans: list[Span]) -> None:

@@ -33,7 +33,7 @@ Stamp = tuple[int, int, int]
 """Inode, size, mtime in ns modulo 2^64: as long as it stays, nobody has written to the file."""
 
 ExactStamp = tuple[int, int, int, int]
-"""With the ctime, which nobody can set back: what was hashed is right for as long as this stays."""
+"""With the ctime (as the mtime), which nobody can set back: what was hashed stays right with it."""
 
 
 class Descriptor:
@@ -146,7 +146,7 @@ class CacheFile:
         if self._descriptor is None:
             return None
         with self._descriptor as number:
-            return _exact_stamp_of(os.fstat(number))
+            return exact_stamp_of(os.fstat(number))
 
     def close(self) -> None:
         if self._descriptor is not None:
@@ -224,6 +224,11 @@ class ShareFile:
         if not whole:
             raise ShareChangedError(self._share.path)
 
+    @property
+    def is_certain(self) -> bool:
+        """Whether it is what was hashed; else somebody may have written and put the mtime back."""
+        return wrapped(self._ctime_ns) == self._share.ctime_ns
+
     def has_moved_on(self) -> bool:
         """Whether its ctime is another than when this was called last, or when it was opened."""
         with self._descriptor as number:
@@ -234,7 +239,7 @@ class ShareFile:
         """None if it is not the file any more that was published."""
         with self._descriptor as number:
             now = os.fstat(number)
-        return _exact_stamp_of(now) if now.st_nlink and self._share.is_of(now) else None
+        return exact_stamp_of(now) if now.st_nlink and self._share.is_of(now) else None
 
     def close(self) -> None:
         self._descriptor.close()
@@ -252,8 +257,8 @@ def stamp_of(status: os.stat_result) -> Stamp:
     return status.st_ino, status.st_size, wrapped(status.st_mtime_ns)
 
 
-def _exact_stamp_of(status: os.stat_result) -> ExactStamp:
-    return *stamp_of(status), status.st_ctime_ns
+def exact_stamp_of(status: os.stat_result) -> ExactStamp:
+    return *stamp_of(status), wrapped(status.st_ctime_ns)
 
 
 def _read_nowait(number: int, start: int, length: int) -> bytearray | None:

@@ -71,6 +71,10 @@ class FolderShares:
         stored = replace(share, path=self._above + share.path)
         await self._shares.put(stored, nodes, leaf_digests, chunk_bytes)
 
+    async def confirm(self, path: bytes, ctime_ns: int) -> None:
+        """As `Shares.confirm`."""
+        await self._shares.confirm(self._above + path, ctime_ns)
+
     async def remove(self, path: bytes) -> None:
         """Forget the file at `path`."""
         await self._shares.remove(self._above + path)

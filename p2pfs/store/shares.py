@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -18,7 +18,7 @@ from p2pfs.store.beneath import open_beneath
 from p2pfs.store.columns import joined, root_key, signed, split, stored_cid, unsigned
 from p2pfs.store.dags import forget_unused, keep_chunks, keep_nodes, keep_root
 from p2pfs.store.errors import ShareChangedError
-from p2pfs.store.files import stamp_of
+from p2pfs.store.files import exact_stamp_of, stamp_of
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,10 +26,11 @@ if TYPE_CHECKING:
 
     from p2pfs.content.cid import Cid
     from p2pfs.store.catalog import Catalog, Row
+    from p2pfs.store.files import ExactStamp, Stamp
 
 _COLUMNS = (
     "path, dev, ino, shares.size, mtime_ns, cid, crc32, mime, name, title, tags, state, reason,"
-    " seq, announced_until, hash_seconds"
+    " seq, announced_until, hash_seconds, ctime_ns"
 )
 _SELECT = f"SELECT {_COLUMNS} FROM shares LEFT JOIN roots ON id = root "  # noqa: S608 constants
 _OF_CONTENT = "WHERE root = (SELECT id FROM roots WHERE cid = ?) AND state IN (?, ?)"
@@ -61,7 +62,8 @@ class Share:
 
     `path` is relative to the share folder, or absolute if it lies elsewhere; `FolderShares` has it
     relative to another folder.  `seq` and `announced_until` are of the last meta-info that another
-    node accepted, 0 before the first.
+    node accepted, 0 before the first.  With any other ctime than `ctime_ns` its content may be
+    another too; this says nothing of what is published, and is not compared.
     """
 
     path: bytes
@@ -80,6 +82,17 @@ class Share:
     seq: int = 0
     announced_until: int = 0
     hash_seconds: float = 0.0
+    ctime_ns: int = field(default=0, compare=False)
+
+    @property
+    def stamp(self) -> Stamp:
+        """As `stamp_of` the file that was hashed."""
+        return self.ino, self.size, self.mtime_ns
+
+    @property
+    def exact_stamp(self) -> ExactStamp:
+        """As `exact_stamp_of` it when its content was last certain."""
+        return *self.stamp, self.ctime_ns
 
     def is_of(self, status: os.stat_result) -> bool:
         """Whether the file found is the one that was hashed.
@@ -87,8 +100,11 @@ class Share:
         The device does not count: its number can change with every start of the machine (btrfs,
         NFS, USB), and a path, an inode and a time in nanoseconds do not repeat on another.
         """
-        stamp = self.ino, self.size, self.mtime_ns
-        return stamp_of(status) == stamp and stat.S_ISREG(status.st_mode)
+        return stamp_of(status) == self.stamp and stat.S_ISREG(status.st_mode)
+
+    def is_untouched(self, status: os.stat_result) -> bool:
+        """Whether neither content nor attributes of it can be others."""
+        return exact_stamp_of(status) == self.exact_stamp and stat.S_ISREG(status.st_mode)
 
     def tags_include(self, tags: tuple[str, ...]) -> bool:
         """Whether it has all of these."""
@@ -179,6 +195,10 @@ class Shares:
             "UPDATE shares SET state = ?, reason = ? WHERE path = ?", state, reason, path
         )
 
+    async def confirm(self, path: bytes, ctime_ns: int) -> None:
+        """With this ctime the file at `path` has the content of its row."""
+        await self._catalog.execute("UPDATE shares SET ctime_ns = ? WHERE path = ?", ctime_ns, path)
+
     async def set_announced(self, share: Share, seq: int, announced_until: int) -> bool:
         """Another node accepted the meta-info of this share: remember it, and its being published.
 
@@ -226,10 +246,10 @@ def _put(
         keep_chunks(connection, root, starts)
     file = share.path, signed(share.dev), signed(share.ino), share.size, share.mtime_ns
     content = root, share.crc32, share.mime, share.name, share.title, joined(share.tags)
-    announced = share.state, share.reason, share.seq, share.announced_until, share.hash_seconds
+    announced = share.state, share.reason, share.seq, share.announced_until
     connection.execute(
-        f"INSERT OR REPLACE INTO shares VALUES ({', '.join('?' * 16)})",  # noqa: S608 marks only
-        (*file, *content, *announced),
+        f"INSERT OR REPLACE INTO shares VALUES ({', '.join('?' * 17)})",  # noqa: S608 marks only
+        (*file, *content, *announced, share.hash_seconds, share.ctime_ns),
     )
     if before is not None:
         _leave(connection, before)

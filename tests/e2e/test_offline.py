@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -64,6 +65,37 @@ def test_without_a_network_everything_fetched_or_shared_is_still_there(
         file.read(1)
     assert caught.value.errno in {errno.EHOSTUNREACH, errno.ENODATA, errno.ETIMEDOUT}
     assert time.monotonic() - started < 30
+
+
+def test_what_was_done_to_a_share_while_its_node_was_stopped_is_noticed(
+    make_node: MakeNode, tmp_path: Path
+) -> None:
+    publisher, reader = start_chain(make_node, 2)
+    elsewhere = tmp_path / "elsewhere" / "far.txt"
+    elsewhere.parent.mkdir()
+    elsewhere.write_bytes(b"far")
+    (publisher.share / "near.txt").write_bytes(b"near")
+    (publisher.share / "edited.txt").write_bytes(b"first edition")
+    assert publisher.run("publish", str(elsewhere), "--wait").returncode == 0
+    first = publisher.wait_published("edited.txt")
+    publisher.wait_published("near.txt")
+    publisher.stop()
+
+    folder = publisher.home / "data" / "share"
+    for file in (folder / "near.txt", elsewhere):
+        subprocess.run(["setfattr", "-n", "user.xdg.tags", "-v", "late", file], check=True)
+    before = (folder / "edited.txt").stat()
+    with (folder / "edited.txt").open("r+b") as file:
+        file.write(b"other edition")
+    os.utime(folder / "edited.txt", ns=(before.st_atime_ns, before.st_mtime_ns))
+
+    publisher.start(reader)
+    late = reader.mount / "by-tag" / "late"
+    wait_until(lambda: sorted(os.listdir(late)) == ["far.txt", "near.txt"], 20, "the new tags")
+    assert {(late / name).read_bytes() for name in os.listdir(late)} == {b"near", b"far"}
+    wait_until(lambda: publisher.wait_published("edited.txt") != first, 20, "the other edition")
+    cid = publisher.wait_published("edited.txt")
+    assert (reader.mount / "by-hash" / cid).read_bytes() == b"other edition"
 
 
 def test_a_killed_node_starts_again_without_help_and_serves_its_shares(make_node: MakeNode) -> None:

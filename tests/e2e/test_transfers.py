@@ -5,8 +5,11 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import sqlite3
 import threading
 import time
+from collections.abc import Iterable
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -38,16 +41,28 @@ def publish_on(holders: list[Node], content: Path, name: str) -> str:
     return cids.pop()
 
 
-def corrupt(holder: Node, path: str, offset: int) -> None:
-    """Flip one bit of a published file behind its holder's back: same size, same mtime."""
-    real = holder.home / "data" / "share" / path
+def let_rot(holder: Node, peer: Node, path: str, offsets: Iterable[int]) -> None:
+    """Flip bits of a published file as a bad disk does: nothing that stat(2) tells shows it."""
+    holder.stop()
+    data = holder.home / "data"
+    real = data / "share" / path
     before = real.stat()
     with real.open("r+b") as file:
-        file.seek(offset)
-        byte = file.read(1)[0]
-        file.seek(offset)
-        file.write(bytes([byte ^ 1]))
+        for offset in offsets:
+            file.seek(offset)
+            byte = file.read(1)[0]
+            file.seek(offset)
+            file.write(bytes([byte ^ 1]))
     os.utime(real, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with closing(sqlite3.connect(data / "catalog.sqlite", isolation_level=None)) as catalog:
+        moved = real.stat().st_ctime_ns, os.fsencode(path)
+        catalog.execute("UPDATE shares SET ctime_ns = ? WHERE path = ?", moved)
+    holder.start(peer)
+    holder.wait_published(path)
+
+
+def publishers(found: Path) -> list[bytes]:
+    return os.getxattr(found, "user.p2pfs.publisher").split(b",")
 
 
 def fetched(reader: Node) -> dict[str, int]:
@@ -100,10 +115,10 @@ def test_a_holder_of_wrong_bytes_is_named_and_the_others_deliver(
     samples.random_file(content, 32 * MIB, seed=3)
     *holders, reader = start_chain(make_node, 3)
     publish_on(holders, content, "data.bin")
-    for index in range(64):  # every run that it may be asked for holds a wrong bit
-        corrupt(holders[1], "big/data.bin", index * MIB // 2 + 100)
+    offsets = range(100, 32 * MIB, MIB // 2)  # every run that it may be asked for holds a wrong bit
+    let_rot(holders[1], holders[0], "big/data.bin", offsets)
     found = reader.mount / "by-tag" / "big" / "data.bin"
-    wait_until(lambda: found.exists(), 5, "the file listed")
+    wait_until(lambda: found.exists() and len(publishers(found)) == 2, 20, "both holders listed")
     assert sha256(found) == sha256(content)
     liar = holders[1].status()["peer_id"]
     wrong = {peer["peer_id"]: peer["wrong"] for peer in reader.status()["peers"]}
@@ -118,7 +133,7 @@ def test_with_only_wrong_holders_a_read_is_an_error_that_says_so(
     samples.random_file(content, 2 * MIB, seed=4)
     holder, reader = start_chain(make_node, 2)
     publish_on([holder], content, "data.bin")
-    corrupt(holder, "big/data.bin", MIB + 77)
+    let_rot(holder, reader, "big/data.bin", [MIB + 77])
     found = reader.mount / "by-tag" / "big" / "data.bin"
     wait_until(lambda: found.exists(), 5, "the file listed")
     started = time.monotonic()

@@ -82,6 +82,7 @@ def share_of(store: Store, path: str, dag: Dag, content: bytes, **fields: object
         state=ShareState.PUBLISHED,
         seq=7,
         announced_until=1_000,
+        ctime_ns=status.st_ctime_ns,
     )
     return replace(share, **fields)  # type: ignore[arg-type]  # each test names its own
 

@@ -216,6 +216,24 @@ async def test_a_share_whose_bytes_rotted_is_reported(tmp_path: Path) -> None:
         assert store.changed == [b"a/song.mp3"]
 
 
+async def test_of_a_share_in_doubt_only_right_blocks_are_given(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        dag = await put_share(store)
+        file = store.folder / "a/song.mp3"
+        before = file.stat()
+        file.chmod(0o600)  # moves the ctime as a write does
+        assert await car(store, dag.root) == [want.cid for want in wants(dag, 0, None)]
+        assert store.changed == []
+        with file.open("r+b") as opened:
+            opened.seek(SIZE - 1)
+            opened.write(bytes([CONTENT[-1] ^ 1]))
+        os.utime(file, ns=(before.st_atime_ns, before.st_mtime_ns))
+        assert await car(store, dag.root, 0, 64) == [want.cid for want in wants(dag, 0, 64)]
+        with pytest.raises(NotFoundError):
+            await car(store, dag.root)
+        assert set(store.changed) == {b"a/song.mp3"}
+
+
 async def test_of_what_was_fetched_in_part_the_part_is_served(tmp_path: Path) -> None:
     dag = small_dag(CONTENT)
     async with open_store(tmp_path) as store:

@@ -159,6 +159,20 @@ async def test_content_that_is_still_there_elsewhere_stays(tmp_path: Path) -> No
         assert store.dags.block(dag.root) is not None
 
 
+async def test_a_file_is_untouched_until_its_ctime_moves(tmp_path: Path) -> None:
+    async with open_store(tmp_path) as store:
+        await publish(store, "a", CONTENT)
+        file = store.folder / "a"
+        assert only(store.shares.all()).is_untouched(file.stat())
+        file.chmod(0o600)
+        share = only(store.shares.all())
+        assert share.is_of(file.stat())
+        assert not share.is_untouched(file.stat())
+        await store.shares.confirm(b"a", file.stat().st_ctime_ns)
+        assert only(store.shares.all()).is_untouched(file.stat())
+        assert only(store.shares.all()) == share  # it is the same as to what is published
+
+
 async def test_a_renamed_folder_takes_its_shares_along(tmp_path: Path) -> None:
     async with open_store(tmp_path) as store:
         for path in ("a/x", "a/b/y", "a.mp3", "ab/z"):
