@@ -115,6 +115,7 @@ class HashQueue:
 
     async def _file(self, path: bytes, hashing: Callable[[], Awaitable[Filed]]) -> None:
         """Hash and keep it; look again if that failed, or something was told meanwhile."""
+        self._hints.described(path)  # what is told from here on may come after it was read
         wait = self._stillness.still_seconds
         try:
             self._is_filed(await hashing())
@@ -129,13 +130,13 @@ class HashQueue:
             wait = RETRY_SECONDS
         finally:
             self._progress.ends(path)
-            if wait or self._underway.is_stopped(path):
+            told = self._underway.is_stopped(path) or self._hints.is_retagged(path)
+            if wait or told:
                 self._hints.agenda.look_after(path, wait)
 
     def _is_filed(self, filed: Filed) -> None:
         path = filed.share.path
         self._stillness.hashed(path, filed.share.hash_seconds)
-        self._hints.described(path)
         if not self._underway.is_stopped(path):
             self._hints.settled(path)
         self._progress.settle(path)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from p2pfs.library.filing import Filed, Filing
+from p2pfs.library.hashing import Hashed
 from p2pfs.store.shares import Share, ShareState
 from tests.library.kit import WatchedFolder, open_share_folder, wait_until
 from tests.library.test_ingest import cid_of
@@ -152,6 +153,26 @@ async def test_an_edit_right_before_a_rename_or_new_tags_is_found(tmp_path: Path
         os.setxattr(share.folder / "b.txt", "user.xdg.tags", b"mine")
         assert (await wait_certain(share, "c.txt")).cid == cid_of(OTHER)
         assert (await wait_certain(share, "b.txt")).cid == cid_of(b"the other edition of b")
+
+
+async def test_tags_given_while_a_file_is_hashed_are_not_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real = Filing._keep
+
+    async def keep(self: Filing, hashed: Hashed) -> Filed:
+        if hashed.media.user_tags is None:  # read already
+            os.setxattr(tmp_path / "share" / "a.txt", "user.xdg.tags", b"mine")
+            await wait_until(lambda: hints.is_retagged(b"a.txt"))
+            await wait_until(lambda: b"a.txt" not in hints.agenda.things())  # looked at, in vain
+        return await real(self, hashed)
+
+    monkeypatch.setattr(Filing, "_keep", keep)
+    async with open_share_folder(tmp_path) as share:
+        hints = share.ingest.hints
+        share.write("a.txt", FIRST)
+        await wait_until(lambda: getattr(share.share("a.txt"), "tags", ()) == ("mine",))
+        assert share.told[-1] == cid_of(FIRST)
 
 
 async def test_a_file_that_may_not_be_read_any_more_is_not_called_published(
