@@ -80,8 +80,8 @@ class Elsewhere:
         self._ingest.hints.doubted(self._relative(path))
 
     def batch_comes_in(self) -> bool:
-        """As in `Hints`."""
-        return self._ingest.hints.batch_comes_in()
+        """As in `Ingest`."""
+        return self._ingest.batch_comes_in()
 
     def state(self, path: bytes) -> tuple[ShareState, str]:
         """How far a file is, and why it is not further."""

@@ -27,8 +27,8 @@ class Followed:
         return follower.state(path)
 
     def batch_comes_in(self) -> bool:
-        """Whether many files have been told of that nobody has looked at yet."""
-        return self.share_folder.hints.batch_comes_in() or self.publishing.batch_comes_in()
+        """Whether many files in one folder are yet to be looked at or hashed."""
+        return self.share_folder.batch_comes_in() or self.publishing.batch_comes_in()
 
     def changed(self, path: bytes) -> None:
         """A file is not what it was when it was hashed."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.library.hashing import UnsteadyError
+from p2pfs.library.hints import BATCH_FILES
 from p2pfs.library.stillness import Stillness
 from p2pfs.library.underway import UnderWay
 
@@ -56,6 +57,10 @@ class HashQueue:
     def paths(self) -> list[bytes]:
         """What is hashed or waits for it, but for what is in doubt."""
         return [path for path in self._underway.paths() if path != self._in_doubt]
+
+    def batch_waits(self) -> bool:
+        """Whether many files are still to be hashed; those in doubt do not count."""
+        return len(self.paths()) >= BATCH_FILES
 
     def stop(self, path: bytes) -> None:
         """What was being hashed at or below a path is no more what it was."""

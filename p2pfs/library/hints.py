@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 # In the time a file must be still nobody brings so many one by one: `cp -r` does.
-_BATCH_FILES = 16
+BATCH_FILES = 16
 
 
 class Hints:
@@ -86,7 +86,7 @@ class Hints:
 
     def batch_comes_in(self) -> bool:
         """Whether somebody is bringing many files at once."""
-        return len(self._disturbed) >= _BATCH_FILES
+        return len(self._disturbed) >= BATCH_FILES
 
     def looked_at(self, path: bytes) -> None:
         """What follows from all that was told so far is found out now."""

@@ -88,6 +88,10 @@ class Ingest:
             return ShareState.WAITING, "just found"
         return share.state, share.reason
 
+    def batch_comes_in(self) -> bool:
+        """Whether many files are told of that nobody has looked at, or wait to be hashed."""
+        return self.hints.batch_comes_in() or self._queue.batch_waits()
+
     def unfinished(self) -> dict[bytes, Standing | None]:
         """The paths that are to be looked at or hashed, those that failed until now included.
 

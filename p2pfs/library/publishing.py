@@ -144,7 +144,7 @@ class Publishing:
         return replace(place.standing(path), path=path)
 
     def batch_comes_in(self) -> bool:
-        """Whether many files in one folder have been told of that nobody has looked at yet."""
+        """Whether many files in one folder are yet to be looked at or hashed."""
         return any(place.batch_comes_in() for place in self._places.values())
 
     def failed(self) -> dict[bytes, str]:

@@ -243,6 +243,18 @@ async def test_many_files_are_all_hashed(tmp_path: Path) -> None:
         await wait_until(lambda: len(share.shares.all()) == 100)
 
 
+async def test_many_files_found_without_any_hint_are_a_batch_until_they_are_hashed(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "share").mkdir()
+    for number in range(40):
+        (tmp_path / "share" / str(number)).write_bytes(bytes(CHUNK) * number)
+    async with open_share_folder(tmp_path) as share:
+        await wait_until(share.ingest.batch_comes_in)
+        await wait_until(lambda: len(share.shares.all()) == 40)
+        await wait_until(lambda: not share.ingest.batch_comes_in())
+
+
 async def test_any_order_of_changes_ends_in_the_truth(tmp_path: Path) -> None:
     async with open_share_folder(tmp_path) as share:
         for number in range(30):
