@@ -45,7 +45,8 @@ from p2pfs.library.metas import Metas
 from p2pfs.network import public_network
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.foldershares import in_share_folder
-from p2pfs.store.shares import Shares, ShareState
+from p2pfs.store.share import ShareState
+from p2pfs.store.shares import Shares
 from tools.samples import mp3
 
 BAR_KB_PER_SECOND = 20

@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from p2pfs.library.ownfiles import OwnFiles
     from p2pfs.library.reading import Reading
     from p2pfs.store.pins import Pins
-    from p2pfs.store.shares import Shares, ShareState
+    from p2pfs.store.share import ShareState
+    from p2pfs.store.shares import Shares
 
 # A person waits; what is known by then is told.
 _LOOK_SECONDS = 6

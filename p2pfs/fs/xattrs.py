@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from p2pfs.library.folders import Folders
     from p2pfs.library.ingest import Ingest
     from p2pfs.library.reading import Reading
-    from p2pfs.store.shares import Share, Shares
+    from p2pfs.store.share import Share
+    from p2pfs.store.shares import Shares
 
 # Only these are listed, so that `cp -a` and `rsync -X` carry no others along.
 MIME = b"user.mime_type"

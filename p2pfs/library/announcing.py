@@ -25,7 +25,7 @@ from p2pfs.errors import NoPeersError, P2pfsError
 from p2pfs.library.announcements import Need, need, renewal
 from p2pfs.library.descriptions import described
 from p2pfs.library.rounds import NO_PEERS, Rounds
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -39,7 +39,8 @@ if TYPE_CHECKING:
     from p2pfs.identity import Identity
     from p2pfs.library.metas import Metas
     from p2pfs.network import Network
-    from p2pfs.store.shares import Share, Shares
+    from p2pfs.store.share import Share
+    from p2pfs.store.shares import Shares
 
 _log = logging.getLogger(__name__)
 

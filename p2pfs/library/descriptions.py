@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from p2pfs.library.media import Media
-    from p2pfs.store.shares import Share
+    from p2pfs.store.share import Share
 
 
 def tags_of(

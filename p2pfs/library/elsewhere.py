@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from p2pfs.library.providing import Providing
     from p2pfs.store.catalog import Catalog
     from p2pfs.store.extent import Publication
-    from p2pfs.store.shares import Shares, ShareState
+    from p2pfs.store.share import ShareState
+    from p2pfs.store.shares import Shares
 
 # As in the share folder: so many times as long as a file.
 _FOLDER_STILL = 3

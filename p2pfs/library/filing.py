@@ -15,14 +15,14 @@ import trio
 from p2pfs.library.descriptions import with_media
 from p2pfs.library.hashing import CHUNK_BYTES, UnsteadyError, begin_hashing, hash_rest, media_of
 from p2pfs.store.files import exact_stamp_of
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from p2pfs.library.hashing import Hashed, Reading
     from p2pfs.store.foldershares import FolderShares
-    from p2pfs.store.shares import Share
+    from p2pfs.store.share import Share
 
 
 class Filed(NamedTuple):

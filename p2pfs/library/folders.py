@@ -15,7 +15,7 @@ from p2pfs.concurrency import open_nursery
 from p2pfs.content.directory import build_directory
 from p2pfs.library.agenda import Agenda
 from p2pfs.library.folderscan import folders_among, list_folder, list_folders
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

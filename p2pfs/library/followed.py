@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from p2pfs.library.ingest import Ingest
     from p2pfs.library.publishing import Publishing
-    from p2pfs.store.shares import ShareState
+    from p2pfs.store.share import ShareState
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from p2pfs.errors import P2pfsError
 from p2pfs.library.descriptions import with_media
 from p2pfs.library.media import read_media
 from p2pfs.store.files import exact_stamp_of
-from p2pfs.store.shares import Share, ShareState
+from p2pfs.store.share import Share, ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

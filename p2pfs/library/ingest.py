@@ -25,7 +25,7 @@ from p2pfs.library.register import Register
 from p2pfs.library.scanning import Scanning
 from p2pfs.library.watching import Watching
 from p2pfs.store.files import stamp_of
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from p2pfs.library.folderscan import Ignores
     from p2pfs.library.progress import Standing
     from p2pfs.store.foldershares import FolderShares
-    from p2pfs.store.shares import Share
+    from p2pfs.store.share import Share
 
 # As long as a slow copy may pause between two writes.
 STILL_SECONDS = 1.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from p2pfs.store.files import ExactStamp, Stamp
-    from p2pfs.store.shares import Share
+    from p2pfs.store.share import Share
 
 
 class Known:

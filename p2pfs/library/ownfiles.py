@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 
     from p2pfs.content.cid import Cid
     from p2pfs.identity import OwnKey
-    from p2pfs.store.shares import Share, Shares
+    from p2pfs.store.share import Share
+    from p2pfs.store.shares import Shares
 
 _MILLISECONDS = 1_000
 _NANOSECONDS = 1_000_000_000

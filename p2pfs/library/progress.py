@@ -6,7 +6,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from p2pfs.errors import P2pfsError
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     from p2pfs.library.hints import Hints

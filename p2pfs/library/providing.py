@@ -18,7 +18,7 @@ from p2pfs.errors import NoPeersError, P2pfsError
 from p2pfs.library.announcements import is_live, renewed_at
 from p2pfs.library.rounds import NO_PEERS, Rounds
 from p2pfs.store.provided import Told
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

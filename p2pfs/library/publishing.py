@@ -22,7 +22,7 @@ from p2pfs.library.folderscan import look_closely, special_kind
 from p2pfs.library.standing import Standing
 from p2pfs.store.beneath import open_beneath
 from p2pfs.store.extent import Publication
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 from p2pfs.text import printable
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.library.filing import Filed
     from p2pfs.store.foldershares import FolderShares
-    from p2pfs.store.shares import Share
+    from p2pfs.store.share import Share
 
 
 class Register:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import SERVED, ShareState
 
 if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
@@ -16,7 +16,6 @@ if TYPE_CHECKING:
     from p2pfs.library.ingest import Ingest
     from p2pfs.store.foldershares import FolderShares
 
-_SERVED = (ShareState.ANNOUNCING, ShareState.PUBLISHED)
 # A folder is ignored for being one, and is looked at as a file is.
 _OF_A_FILE = set(ShareState) - {ShareState.IGNORED}
 _FRESH = (ShareState.WAITING, "just found")
@@ -53,7 +52,7 @@ def file_standing(place: Place, path: bytes) -> Standing:
     """How a file at a path below the folder stands."""
     state, reason = place.ingest.state(path)
     share = place.shares.get(path)
-    cid = share.cid if share is not None and state in _SERVED else None
+    cid = share.cid if share is not None and state in SERVED else None
     return Standing(path, state, reason, cid, 1, int(state is ShareState.PUBLISHED))
 
 

@@ -31,7 +31,8 @@ if TYPE_CHECKING:
     from p2pfs.store.dags import Dags
     from p2pfs.store.object import Object
     from p2pfs.store.objects import Objects
-    from p2pfs.store.shares import Share, Shares
+    from p2pfs.store.share import Share
+    from p2pfs.store.shares import Shares
 
 # Pieces looked at in one go in the loop, at a few microseconds each.
 _PIECES_A_STEP = 256

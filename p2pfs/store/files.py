@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from p2pfs.store.shares import Share
+    from p2pfs.store.share import Share
 
 # EFBIG is a file system whose files end below the content's size.
 _NO_SPACE = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

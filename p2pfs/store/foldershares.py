@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from p2pfs.content.cid import Cid
     from p2pfs.store.extent import Chosen, Extent
-    from p2pfs.store.shares import Share, Shares, ShareState
+    from p2pfs.store.share import Share, ShareState
+    from p2pfs.store.shares import Shares
 
 
 class FolderShares:

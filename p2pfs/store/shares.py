@@ -7,9 +7,6 @@ do.  What has no row here is nobody's business but its owner's.
 from __future__ import annotations
 
 import os
-import stat
-from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -18,7 +15,7 @@ from p2pfs.store.beneath import open_beneath
 from p2pfs.store.columns import joined, root_key, signed, split, stored_cid, unsigned
 from p2pfs.store.dags import forget_unused, keep_chunks, keep_nodes, keep_root
 from p2pfs.store.errors import ShareChangedError
-from p2pfs.store.files import exact_stamp_of, stamp_of
+from p2pfs.store.share import SERVED, Share, ShareState
 
 if TYPE_CHECKING:
     import sqlite3
@@ -26,7 +23,6 @@ if TYPE_CHECKING:
 
     from p2pfs.content.cid import Cid
     from p2pfs.store.catalog import Catalog, Row
-    from p2pfs.store.files import ExactStamp, Stamp
 
 _COLUMNS = (
     "path, dev, ino, shares.size, mtime_ns, cid, crc32, mime, name, title, tags, state, reason,"
@@ -39,76 +35,6 @@ _STATES_BELOW = f"SELECT path, state, reason FROM shares WHERE {_BELOW}"  # noqa
 # No path below the share folder begins with a slash, every other one does.
 _RELATIVE = "substr(path, 1, 1) != X'2F'"
 _ROOT = Path("/")
-
-
-class ShareState(StrEnum):
-    """What `user.p2pfs.state` says first."""
-
-    WAITING = "waiting"
-    HASHING = "hashing"
-    ANNOUNCING = "announcing"
-    PUBLISHED = "published"
-    IGNORED = "ignored"
-    FAILED = "failed"
-
-
-# A file that is being written, left out or has failed is nothing that others may have.
-_SERVED = (ShareState.ANNOUNCING, ShareState.PUBLISHED)
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """A published file as it was when it was hashed.
-
-    `path` is relative to the share folder, or absolute if it lies elsewhere; `FolderShares` has it
-    relative to another folder.  `seq` and `announced_until` are of the last meta-info that another
-    node accepted, 0 before the first.  With any other ctime than `ctime_ns` its content may be
-    another too; this says nothing of what is published, and is not compared.
-    """
-
-    path: bytes
-    dev: int
-    ino: int
-    size: int
-    mtime_ns: int
-    cid: Cid | None
-    crc32: int
-    mime: str
-    name: str
-    title: str
-    tags: tuple[str, ...]
-    state: ShareState
-    reason: str = ""
-    seq: int = 0
-    announced_until: int = 0
-    hash_seconds: float = 0.0
-    ctime_ns: int = field(default=0, compare=False)
-
-    @property
-    def stamp(self) -> Stamp:
-        """As `stamp_of` the file that was hashed."""
-        return self.ino, self.size, self.mtime_ns
-
-    @property
-    def exact_stamp(self) -> ExactStamp:
-        """As `exact_stamp_of` it when its content was last certain."""
-        return *self.stamp, self.ctime_ns
-
-    def is_of(self, status: os.stat_result) -> bool:
-        """Whether the file found is the one that was hashed.
-
-        The device does not count: its number can change with every start of the machine (btrfs,
-        NFS, USB), and a path, an inode and a time in nanoseconds do not repeat on another.
-        """
-        return stamp_of(status) == self.stamp and stat.S_ISREG(status.st_mode)
-
-    def is_untouched(self, status: os.stat_result) -> bool:
-        """Whether neither content nor attributes of it can be others."""
-        return exact_stamp_of(status) == self.exact_stamp and stat.S_ISREG(status.st_mode)
-
-    def tags_include(self, tags: tuple[str, ...]) -> bool:
-        """Whether it has all of these."""
-        return set(tags) <= set(self.tags)
 
 
 class Shares:
@@ -149,7 +75,7 @@ class Shares:
         rows = self._catalog.rows(
             _SELECT + _OF_CONTENT,
             root_key(cid),
-            *_SERVED,
+            *SERVED,
         )
         return [_share(row) for row in rows]
 

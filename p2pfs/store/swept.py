@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from p2pfs.store.columns import joined, root_key, split, stored_cid
 from p2pfs.store.provided import Told
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     import sqlite3

@@ -18,7 +18,7 @@ from p2pfs.errors import NoProvidersError, NotFoundError
 from p2pfs.identity import OwnKey
 from p2pfs.library.listings import ListedFile, Listing
 from p2pfs.library.resolving import Kind, Resolved
-from p2pfs.store.shares import Share, ShareState
+from p2pfs.store.share import Share, ShareState
 
 PUBLISHER = bytes(32)
 OWN = OwnKey(bytes(range(32)))

@@ -17,7 +17,7 @@ from p2pfs.fs import share
 from p2pfs.fs.descriptors import Descriptor
 from p2pfs.fs.mount import open_mount
 from p2pfs.identity import peer_id
-from p2pfs.store.shares import Share, ShareState
+from p2pfs.store.share import Share, ShareState
 from tests.fs.conftest import Mounted, ask, operations_of, until
 from tests.fs.fakes import OWN, FakeLibrary, cid_of
 

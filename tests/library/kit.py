@@ -20,7 +20,8 @@ from p2pfs.library.searching import Searches
 from p2pfs.network import public_network
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.foldershares import in_share_folder
-from p2pfs.store.shares import Share, Shares, ShareState
+from p2pfs.store.share import Share, ShareState
+from p2pfs.store.shares import Shares
 from tests.dht.fakes import DictOverlay, OverlayWorld
 
 STILL_SECONDS = 0.1

@@ -7,7 +7,7 @@ import trio.testing
 
 from p2pfs.content.metainfo import LIFETIME_SECONDS
 from p2pfs.library import announcing, surroundings
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 from tests.dht.fakes import OverlayWorld
 from tests.library.id3 import mp3
 from tests.library.kit import identity, join, open_library, wait_until

@@ -22,7 +22,8 @@ from p2pfs.store.folders import SharedFolders
 from p2pfs.store.foldershares import in_share_folder
 from p2pfs.store.objects import open_objects
 from p2pfs.store.provided import Provided
-from p2pfs.store.shares import Shares, ShareState
+from p2pfs.store.share import ShareState
+from p2pfs.store.shares import Shares
 from tests.dht.fakes import OverlayWorld
 from tests.library.kit import STILL_SECONDS, ShareFolder, identity, join, wait_until
 

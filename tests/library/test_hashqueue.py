@@ -8,7 +8,7 @@ import pytest
 
 from p2pfs.library.filing import Filed, Filing
 from p2pfs.library.hashing import Hashed
-from p2pfs.store.shares import Share, ShareState
+from p2pfs.store.share import Share, ShareState
 from tests.library.kit import WatchedFolder, open_share_folder, wait_until
 from tests.library.test_ingest import cid_of
 

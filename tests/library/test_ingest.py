@@ -12,7 +12,7 @@ from p2pfs.library import hashing, scanning
 from p2pfs.library.folderscan import Scan, scan_folder
 from p2pfs.library.media import Media, read_media
 from p2pfs.store.files import Stamp
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 from tests.library.id3 import mp3
 from tests.library.kit import STILL_SECONDS, open_share_folder, wait_until
 

@@ -14,7 +14,7 @@ from p2pfs.library.rounds import NO_PEERS
 from p2pfs.store.catalog import Catalog, open_catalog
 from p2pfs.store.dags import keep_root
 from p2pfs.store.provided import Provided
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 from tests.dht.fakes import DictOverlay, OverlayWorld
 from tests.library.kit import identity, join, wait_until
 

@@ -6,7 +6,7 @@ import trio
 from p2pfs.errors import MalformedError
 from p2pfs.library import metas, searching
 from p2pfs.library.names import short_cid
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 from tests.dht.fakes import OverlayWorld
 from tests.library.id3 import mp3
 from tests.library.kit import identity, join, open_library

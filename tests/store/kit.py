@@ -17,7 +17,8 @@ from p2pfs.store.catalog import Catalog, open_catalog
 from p2pfs.store.dags import Dags
 from p2pfs.store.objects import Objects, open_objects
 from p2pfs.store.room import NO_LIMITS, Limits
-from p2pfs.store.shares import Share, Shares, ShareState
+from p2pfs.store.share import Share, ShareState
+from p2pfs.store.shares import Shares
 from tests.content.dags import Dag, balanced
 from tests.content.vectors import cut
 

@@ -13,7 +13,7 @@ from p2pfs.content.cid import DAG_PB, RAW, Cid, block_matches, cid_of, parse_cid
 from p2pfs.content.directory import build_directory
 from p2pfs.errors import NotFoundError
 from p2pfs.store.errors import ShareChangedError
-from p2pfs.store.shares import ShareState
+from p2pfs.store.share import ShareState
 from tests.content.dags import Dag, file_block, trickle, wants
 from tests.store.kit import (
     CHUNK_BYTES,

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from p2pfs.store.errors import ShareChangedError
-from p2pfs.store.shares import Share, ShareState
+from p2pfs.store.share import Share, ShareState
 from tests.store.kit import content_of, open_store, publish, share_of, small_dag
 
 CONTENT = content_of(1_000)
