@@ -1,12 +1,11 @@
 """What others may have, and nothing else: blocks of intact shares and of what was fetched.
 
-Which request asks for what is for `peers.contents`.  Shares come first, as they lie; what was
-fetched is hashed once a run before it is given away.
+Which request asks for what is for `peers.contents`; where blocks lie, and reading them there, for
+`offered`.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,30 +13,25 @@ import trio
 
 from p2pfs.content.car import block_prefix
 from p2pfs.content.cid import DAG_PB, RAW, block_matches
-from p2pfs.content.intervals import Intervals
 from p2pfs.content.unixfs import parse_file
 from p2pfs.content.walk import Leaf, leaves, walk
-from p2pfs.errors import IntegrityError, NotFoundError
-from p2pfs.store.errors import CacheError, ShareChangedError
-from p2pfs.store.files import ShareFile
+from p2pfs.errors import NotFoundError
+from p2pfs.store.offered import Offered
 from p2pfs.store.pieces import Piece, Plan, Span, batches, sections
 
 if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Iterator, Sequence
 
     from p2pfs.content.cid import Cid
+    from p2pfs.content.intervals import Intervals
     from p2pfs.content.unixfs import FileNode
     from p2pfs.content.walk import Want
     from p2pfs.store.dags import Dags
-    from p2pfs.store.object import Object
     from p2pfs.store.objects import Objects
-    from p2pfs.store.share import Share
     from p2pfs.store.shares import Shares
 
 # Pieces looked at in one go in the loop, at a few microseconds each.
 _PIECES_A_STEP = 256
-# A disk that hangs under a share must leave threads to everybody else.
-_READS_AT_ONCE = 16
 
 
 class Blocks:
@@ -56,18 +50,11 @@ class Blocks:
         changed: Callable[[bytes], None],
     ) -> None:
         self._dags = dags
-        self._shares = shares
-        self._objects = objects
-        self._seeds = seeds
-        self._changed = changed
-        self._reads = trio.CapacityLimiter(_READS_AT_ONCE)
+        self._offered = Offered(dags, shares, objects, seeds, changed)
 
     def root_size(self, cid: Cid) -> int | None:
         """The size of a file that is shared or was fetched, at least in part, under this CID."""
-        for share in self._shares.by_cid(cid):
-            return share.size
-        held = self._objects.held(cid)
-        return None if held is None else held[0]
+        return self._offered.size(cid)
 
     async def held(self, cid: Cid) -> int | None:
         """The size of one block that may be had here, None for any other."""
@@ -78,7 +65,7 @@ class Blocks:
 
     async def coverage(self, root: Cid) -> Intervals:
         """Which content of a file may be had here now; raises NotFoundError if none may."""
-        coverage = await self._coverage(root)
+        coverage = await self._offered.coverage(root)
         if not coverage or self._dags.has_frames(root):  # framed leaves are served to nobody
             raise NotFoundError(f"{root} is not here")
         return coverage
@@ -93,9 +80,8 @@ class Blocks:
                 await self._fill([piece], [memoryview(block)])
             except NotFoundError:
                 continue
-            if await trio.to_thread.run_sync(block_matches, cid, block, limiter=self._reads):
+            if await self._are_right(piece.root, [(cid, memoryview(block))]):
                 return bytes(block)
-            self._report(piece.root)
         raise NotFoundError(f"{cid} is not here")
 
     async def nodes(self, cids: Iterable[Cid], max_bytes: int) -> list[Piece]:
@@ -122,7 +108,7 @@ class Blocks:
         coverages: dict[Cid, Intervals | None] = {}
         for count, piece in enumerate(plan, 1):
             if piece.root not in coverages:
-                coverages[piece.root] = await self._coverage(piece.root)
+                coverages[piece.root] = await self._offered.coverage(piece.root)
             if not piece.is_in(coverages[piece.root]):
                 raise NotFoundError(f"{piece.cid} is not here")
             plan.section_bytes += len(block_prefix(piece.cid, piece.size)) + piece.size
@@ -143,7 +129,7 @@ class Blocks:
     async def _plan(self, root: Cid, start: int, stop: int | None) -> Plan:
         if root.inline is not None:
             return Plan(root, _inline_size(root, root.inline), _no_pieces)
-        size = self.root_size(root)
+        size = self._offered.size(root)
         if size is not None:
             return Plan(root, size, partial(self._pieces, root, size, start, stop))
         piece = await self._held_piece(root)
@@ -170,7 +156,7 @@ class Blocks:
 
     async def _held_piece(self, cid: Cid) -> Piece | None:
         for piece in self._candidates(cid):
-            if piece.is_in(await self._coverage(piece.root)):
+            if piece.is_in(await self._offered.coverage(piece.root)):
                 return piece
         return None
 
@@ -181,7 +167,7 @@ class Blocks:
             for root in self._dags.roots_of(cid):
                 yield Piece(cid, len(block), root, None)
         if cid.codec == RAW:
-            size = self.root_size(cid)
+            size = self._offered.size(cid)
             if size is not None:
                 yield Piece(cid, size, cid, 0)
             for root, start in self._dags.places(cid):
@@ -189,26 +175,12 @@ class Blocks:
 
     def _leaf_at(self, cid: Cid, root: Cid, start: int) -> Iterator[Piece]:
         """The raw leaf at this place, if it is the one with this CID."""
-        size = self.root_size(root)
+        size = self._offered.size(root)
         if size is None:
             return
         leaf = next(leaves(root, size, start, start + 1, self._dags.node), None)
         if isinstance(leaf, Leaf) and leaf.cid.multihash == cid.multihash and not leaf.framed:
             yield Piece(cid, leaf.stop - leaf.start, root, leaf.start)
-
-    async def _coverage(self, root: Cid) -> Intervals | None:
-        """Which content of a root may be had; None if not even its nodes may."""
-        for share in self._shares.by_cid(root):
-            try:
-                await self._read_shared(share, [])
-            except ShareChangedError:
-                self._changed(share.path)
-            else:
-                return Intervals([(0, share.size)])
-        if not self._is_given(root):
-            return None
-        held = self._objects.held(root)
-        return Intervals() if held is None else held[1]
 
     async def _fill(self, pieces: Sequence[Piece], blocks: Sequence[memoryview]) -> None:
         """Put each piece's block into its place; raises NotFoundError."""
@@ -222,21 +194,19 @@ class Blocks:
             else:
                 of_root.append(Span(piece.at, block))
         for root, wanted in spans.items():
-            if not await self._read_root(root, wanted):
-                await self._verify(root, pieces, blocks)
+            if not await self._offered.read(root, wanted):  # of a share in doubt
+                filled = zip(pieces, blocks, strict=True)
+                got = [(piece.cid, block) for piece, block in filled if piece.root == root]
+                if not await self._are_right(root, got):
+                    raise NotFoundError(f"{root} is not here")
 
-    async def _verify(
-        self, root: Cid, pieces: Sequence[Piece], blocks: Sequence[memoryview]
-    ) -> None:
-        """What was read of a share in doubt is right; raises NotFoundError."""
-        of_root = [
-            (piece.cid, block)
-            for piece, block in zip(pieces, blocks, strict=True)
-            if piece.root == root
-        ]
-        if not await trio.to_thread.run_sync(_all_match, of_root, limiter=self._reads):
-            self._report(root)
-            raise NotFoundError(f"{root} is not here")
+    async def _are_right(self, root: Cid, blocks: Sequence[tuple[Cid, memoryview]]) -> bool:
+        """Whether each block matches its CID; if not, whoever follows the root's files is told."""
+        reads = self._offered.reads
+        are_right = await trio.to_thread.run_sync(_all_match, blocks, limiter=reads)
+        if not are_right:
+            self._offered.report(root)
+        return are_right
 
     def _copy_node(self, cid: Cid, into: memoryview) -> None:
         block = self._dags.block(cid)
@@ -244,72 +214,9 @@ class Blocks:
             raise NotFoundError(f"{cid} is not here")
         into[:] = block
 
-    async def _read_root(self, root: Cid, spans: list[Span]) -> bool:
-        """Whether what was read is certain to be right."""
-        changed: ShareChangedError | None = None
-        for share in self._shares.by_cid(root):
-            try:
-                return await self._read_shared(share, spans)
-            except ShareChangedError as error:
-                self._changed(share.path)
-                changed = error
-        if not self._is_given(root):
-            raise changed or NotFoundError(f"{root} is not here")
-        await self._read_fetched(root, spans)
-        return True
-
-    def _is_given(self, root: Cid) -> bool:
-        fetched = self._dags.is_fetched(root) and self._seeds(root)
-        return fetched or self._dags.is_shared_folder(root)
-
-    async def _read_shared(self, share: Share, spans: list[Span]) -> bool:
-        """As `_read_share`; can be given up: who asks may have no time for a disk that hangs."""
-        return await trio.to_thread.run_sync(
-            self._read_share, share, spans, limiter=self._reads, abandon_on_cancel=True
-        )
-
-    def _read_share(self, share: Share, spans: list[Span]) -> bool:
-        """Whether the file is certain to be what was hashed."""
-        file = ShareFile(share, self._shares.open_share(share))
-        try:
-            for span in spans:
-                file.read_into(span.start, span.buffers)
-            return file.is_certain
-        finally:
-            file.close()
-
-    async def _read_fetched(self, root: Cid, spans: list[Span]) -> None:
-        if not spans:
-            return
-        size = self.root_size(root)
-        if size is None:
-            raise NotFoundError(f"{root} is not here")
-        opened = self._objects.open(root, size)
-        leases = ExitStack()  # before it is looked what is here
-        for span in spans:
-            leases.enter_context(opened.presence.lease(span.start, span.stop))
-        try:
-            for span in spans:
-                await opened.check(span.start, span.stop)
-            await trio.to_thread.run_sync(_read_object, opened, spans, limiter=self._reads)
-        except (IntegrityError, CacheError) as error:  # it was wrong, or was taken away
-            raise NotFoundError(f"{root} is not here any more") from error
-        finally:
-            leases.close()
-            self._objects.close(opened)
-
-    def _report(self, root: Cid) -> None:
-        for share in self._shares.by_cid(root):
-            self._changed(share.path)
-
 
 def _all_match(blocks: Sequence[tuple[Cid, memoryview]]) -> bool:
     return all(block_matches(cid, block) for cid, block in blocks)
-
-
-def _read_object(opened: Object, spans: list[Span]) -> None:
-    for span in spans:
-        opened.read_into(span.start, span.buffers)
 
 
 def _inline_size(root: Cid, inline: bytes) -> int:
