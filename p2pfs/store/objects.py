@@ -10,7 +10,6 @@ import os
 import time
 from collections import OrderedDict
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from typing import TYPE_CHECKING
@@ -20,8 +19,7 @@ import trio
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.intervals import Intervals
 from p2pfs.errors import P2pfsError
-from p2pfs.store.accounts import decoded, delete_account, raw_leaves, write_account
-from p2pfs.store.columns import root_key, stored_cid
+from p2pfs.store.accounts import Accounts, CachedObject
 from p2pfs.store.directories import Directories
 from p2pfs.store.errors import ShareChangedError
 from p2pfs.store.files import CacheFile, ShareFile
@@ -54,16 +52,6 @@ _GONE = ".gone"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class CachedObject:
-    """A fetched content: how much of it is present, and when it was last used (UNIX seconds)."""
-
-    cid: Cid
-    size: int
-    present_bytes: int
-    used: int
-
-
 class Objects:
     """Opens contents: a share that is intact in place, anything else in the cache.
 
@@ -75,7 +63,7 @@ class Objects:
         self, folder: Path, catalog: Catalog, dags: Dags, shares: Shares, limits: Limits = NO_LIMITS
     ) -> None:
         self.folder = folder
-        self._catalog = catalog
+        self._accounts = Accounts(catalog)
         self._dags = dags
         self._shares = shares
         self.usage = Usage()
@@ -119,12 +107,7 @@ class Objects:
             if not found.is_share and (found.present or found.size == 0)
         ]
         fresh = {found.cid for found in live}
-        rows = self._catalog.rows(
-            "SELECT cid, size, present_bytes, objects.used FROM objects JOIN roots ON id = root"
-            " WHERE present_bytes > 0 OR size = 0 ORDER BY objects.used DESC"
-        )
-        saved = [CachedObject(stored_cid(cid), *rest) for cid, *rest in rows]
-        return live + [found for found in saved if found.cid not in fresh]
+        return live + [found for found in self._accounts.cached() if found.cid not in fresh]
 
     def used_bytes(self) -> int:
         """What the cache takes of its disk."""
@@ -132,17 +115,14 @@ class Objects:
 
     async def load(self) -> None:
         """Take up the account of the last run, and make the folder agree with it."""
-        used: dict[Cid, int] = {}
-        accounts: dict[Cid, Intervals] = {}
-        for key, size, present, at in self._catalog.rows(
-            "SELECT cid, size, present, objects.used FROM objects JOIN roots ON id = root"
-        ):
-            cid = stored_cid(key)
-            accounts[cid], used[cid] = decoded(present, size), at
-        files = {self.path(cid): present for cid, present in accounts.items()}
+        accounts = self._accounts.all()
+        files = {self.path(cid): present for cid, (_, present) in accounts.items()}
         _, missing = await trio.to_thread.run_sync(sweep, self.folder / "objects", files)
-        here = (cid for cid in accounts if self.path(cid) not in missing)
-        found = [(used[cid], cid, blocks_of(accounts[cid])) for cid in here]
+        found = [
+            (used, cid, blocks_of(present))
+            for cid, (used, present) in accounts.items()
+            if self.path(cid) not in missing
+        ]
         for _, cid, taken in sorted(found + self.directories.all(), key=itemgetter(0)):
             self.usage.set(cid, taken)
 
@@ -169,7 +149,7 @@ class Objects:
         with suppress(OSError):
             file.rename(gone)  # at once; what takes time is to free its blocks
         try:
-            await self._catalog.write(partial(delete_account, cid))
+            await self._accounts.remove(cid)
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(partial(gone.unlink, missing_ok=True))
@@ -180,14 +160,7 @@ class Objects:
         for live in self._open.get(cid.v1, {}).values():
             if live.present and not live.is_share:
                 return live.size, live.present
-        row = self._catalog.row(
-            "SELECT size, present FROM objects JOIN roots ON id = root WHERE cid = ?",
-            root_key(cid),
-        )
-        if row is None:
-            return None
-        size, encoded = row
-        return size, decoded(encoded, size)
+        return self._accounts.present(cid)
 
     def path(self, cid: Cid) -> Path:
         """Where the cache keeps a content: in one of 1,024 folders.
@@ -229,14 +202,7 @@ class Objects:
             self._release(changed)
             await self.remove(changed.cid)
             return
-        chunks = await raw_leaves(changed, landed)
-        write = partial(
-            write_account,
-            changed.cid,
-            (changed.size, changed.present.encode(), changed.present.total(), int(time.time())),
-            chunks,
-        )
-        await self._catalog.write(write)
+        await self._accounts.save(changed, landed)
         self._release(changed)
 
     def _opened(self, cid: Cid, size: int) -> Object:

@@ -12,7 +12,7 @@ from p2pfs.content.cid import RAW, Cid, cid_of
 from p2pfs.library import seeding
 from p2pfs.library.reading import Transfer
 from p2pfs.library.seeding import Seeding
-from p2pfs.store.objects import CachedObject
+from p2pfs.store.accounts import CachedObject
 
 
 def cid(number: int) -> Cid:
