@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.errors import P2pfsError
-from p2pfs.peers.errors import PeerSilentError, PeerUnavailableError
 from p2pfs.transfer.candidates import Candidates
 from p2pfs.transfer.checksum import Checksum
 from p2pfs.transfer.copying import Copying
@@ -23,6 +22,7 @@ from p2pfs.transfer.holdings import Holdings
 from p2pfs.transfer.intake import Intake
 from p2pfs.transfer.plan import Plan
 from p2pfs.transfer.readers import Readers
+from p2pfs.transfer.requests import Requests
 from p2pfs.transfer.search import Search
 from p2pfs.transfer.strays import Strays
 from p2pfs.transfer.tasks import Tasks
@@ -86,9 +86,9 @@ class Download:
         self._search = Search(find_providers, self.add_provider)
         self._tasks = Tasks(means.nursery, self._pump, self._fail_here)  # runs go by themselves
         self._local_error: Exception | None = None
-        self._is_closed = False
         self._checksum = Checksum(held.size)
         self._intake = Intake(held, means.room, self._checksum, self._readers.is_any_at)
+        self._requests = Requests(held, self._holdings, means.client, self._intake, self._tasks)
         self.claimed_crc32: int | None = None
         """What the publisher says of the whole content, if anybody has told."""
 
@@ -105,7 +105,7 @@ class Download:
         """
         if self._object.checked.covers(start, stop):
             return
-        if self._is_closed:
+        if self._tasks.is_closed:
             raise P2pfsError(_CLOSED)
         await self._readers.wait((start, stop), self._pump)
 
@@ -113,7 +113,7 @@ class Download:
         """As `wait`, behind all that is read or read ahead; bytes up to `ahead` are brought too."""
         if self._object.checked.covers(start, stop):
             return
-        if self._is_closed:
+        if self._tasks.is_closed:
             raise P2pfsError(_CLOSED)
         await self._readers.wait_patiently((start, stop), ahead, self._pump)
 
@@ -123,7 +123,7 @@ class Download:
         It begins with the loop's next turn, so that whoever blocks right now is served first.
         """
         self._ahead.pop(holder, None)
-        if self._is_closed or not any(start < stop for start, stop in spans):
+        if self._tasks.is_closed or not any(start < stop for start, stop in spans):
             return
         self._ahead[holder] = tuple(spans)  # what is here of it stays, as long as can be
         missing = not all(self._object.checked.covers(*span) for span in spans)
@@ -132,7 +132,6 @@ class Download:
 
     def close(self) -> None:
         """Cancel everything, fail blocked readers; `wait_ended` waits for the last task's end."""
-        self._is_closed = True
         self._slots.forget(self._pump)
         self._ahead.clear()
         self._readers.fail_all(P2pfsError(_CLOSED))
@@ -165,7 +164,7 @@ class Download:
 
     def _pump(self) -> None:
         """Start whatever is to be started now, and fail whoever waits in vain."""
-        if self._is_closed:
+        if self._tasks.is_closed:
             return
         now = trio.current_time()
         self._check_more()
@@ -248,16 +247,6 @@ class Download:
 
     # Events: what tasks report.
 
-    def _landed(self, run: Run, start: int, stop: int) -> None:
-        """Bytes of a run are in the object, and right."""
-        now = trio.current_time()
-        if not run.landed_bytes:
-            run.peer.answered(now - run.started)
-        run.progress_at = now
-        run.landed_bytes += stop - start
-        run.peer.landed(stop - start)
-        self._arrived(run, start, stop)
-
     def _arrived(self, part: Run | Leaf, start: int, stop: int) -> None:
         """Bytes are here, from wherever they came: whoever else brings only these may stop."""
         self._readers.serve(self._object.checked)
@@ -274,21 +263,13 @@ class Download:
     # Tasks: each ends with a new decision.
 
     async def _fetch(self, run: Run) -> None:
-        error: P2pfsError | None = None
         try:
-            what = self.cid, self._object.size, run.start, run.stop
-            fetch = partial(self._client.fetch_range, run.peer.provider, *what)
-            is_brought = await self._intake.bring(run, fetch, partial(self._landed, run))
-            if is_brought and self._holdings.missing(run.start, run.stop):
-                error = PeerUnavailableError("sent less than was asked")
-        except trio.Cancelled:
-            if not (run.landed_bytes or self._is_closed):
-                error = PeerSilentError("sent nothing while others did")
-            raise
-        except P2pfsError as failure:
-            error = failure
+            await self._requests.fetch(run, partial(self._arrived, run))
+        except P2pfsError as error:
+            self._fail_here(error)
         finally:
-            self._end_run(run, error)
+            self._plan.runs.discard(run)
+            self._slots.release(run.peer.key)
 
     async def _copy(self, leaf: Leaf) -> None:
         copy = partial(self._copying.copy, leaf)
@@ -297,17 +278,6 @@ class Download:
     async def _bring_stray(self, leaf: Leaf) -> None:
         fetch = partial(self._strays.fetch, leaf)
         await self._intake.bring(leaf, fetch, partial(self._arrived, leaf))
-
-    def _end_run(self, run: Run, error: P2pfsError | None) -> None:
-        peer, now = run.peer, trio.current_time()
-        self._plan.runs.discard(run)
-        if error is not None:
-            if not peer.erred(error, now):
-                self._fail_here(error)
-        elif not self._holdings.missing(run.start, run.stop):
-            rtt = self._client.stats(peer.key).rtt
-            peer.completed(run.stop - run.start, now - run.started, rtt)
-        self._slots.release(peer.key)
 
     async def _check(self, span: Span) -> None:
         await self._object.check(*span)

@@ -36,7 +36,7 @@ class Tasks:
         self._ended = ended
         self._failed = failed
         self._scopes: dict[Hashable, trio.CancelScope] = {}
-        self._is_closed = False
+        self.is_closed = False
         self._all_ended = trio.Event()
 
     def __contains__(self, name: Hashable) -> bool:
@@ -63,7 +63,7 @@ class Tasks:
 
     def close(self) -> None:
         """Cancel all tasks; none may be started any more."""
-        self._is_closed = True
+        self.is_closed = True
         for scope in self._scopes.values():
             scope.cancel()
         if not self._scopes:
@@ -90,6 +90,6 @@ class Tasks:
             self._failed(error)
         finally:
             del self._scopes[name]
-            if self._is_closed and not self._scopes:
+            if self.is_closed and not self._scopes:
                 self._all_ended.set()
         self._ended()
