@@ -159,3 +159,9 @@ class NoPeersError(P2pfsError):
     errno = _errno.EHOSTUNREACH
     exit_code = 4
     advice = "start this one with --peer HOST:PORT to name one"
+
+
+def system_failure(error: OSError) -> P2pfsError:
+    """What the system refused, and of which file: a full disk, a folder that may not be read."""
+    named = f"{error.filename}: " if error.filename else ""
+    return P2pfsError(f"{named}{error.strerror or error}")

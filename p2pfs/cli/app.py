@@ -7,6 +7,7 @@ httpx, pyfuse3 and kademlia before it runs: `--help` is quick.
 from __future__ import annotations
 
 import difflib
+import io
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import sys
 from cyclopts import App, CycloptsError, Group, Parameter, UnusedCliTokensError
 
 from p2pfs import __version__
-from p2pfs.errors import P2pfsError, UsageError
+from p2pfs.errors import P2pfsError, UsageError, system_failure
 from p2pfs.text import printable
 
 # What cyclopts suggests for `--port` is `--peer`; three letters of four are a slip, two are not.
@@ -182,6 +183,7 @@ _add("version:version", "Print the version.", _HERE)
 
 def main(arguments: list[str] | None = None) -> None:
     """Run a command and exit with its code; `docs/reference/exit-codes.md` lists them."""
+    _print_whatever_comes()
     try:
         app(arguments, exit_on_error=False, print_error=False, result_action="return_value")
         sys.stdout.flush()
@@ -193,10 +195,16 @@ def main(arguments: list[str] | None = None) -> None:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(128 + signal.SIGPIPE)
     except OSError as error:  # a full disk behind `> file`, an unreadable folder: not our mistake
-        named = f"{error.filename}: " if error.filename else ""
-        _fail(P2pfsError(f"{named}{error.strerror or error}"))
+        _fail(system_failure(error))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
+
+
+def _print_whatever_comes() -> None:
+    """A name that the locale has no letters for is no reason to fail; JSON is UTF-8 anyway."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _fail(error: P2pfsError) -> None:

@@ -12,7 +12,7 @@ import signal
 import sys
 from typing import TYPE_CHECKING, NoReturn
 
-from p2pfs.errors import P2pfsError
+from p2pfs.errors import P2pfsError, system_failure
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,12 +30,13 @@ def run_in_background(run: Callable[[Callable[[], None]], int], log: Path) -> No
 
     What fails before that is raised here, with the same message and exit code.
     """
+    handler = _log_handler(log)
     read_end, write_end = os.pipe()
     sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
         os.close(read_end)
-        _be_the_node(run, log, write_end)
+        _be_the_node(run, handler, write_end)
     os.close(write_end)
     try:
         with open(read_end, "rb") as pipe:
@@ -66,18 +67,24 @@ def exit_as_ended(ended_by: int) -> None:
         sys.exit(_SIGNALLED + ended_by)
 
 
-def _be_the_node(run: Callable[[Callable[[], None]], int], log: Path, pipe: int) -> NoReturn:
+def _be_the_node(
+    run: Callable[[Callable[[], None]], int], handler: logging.Handler, pipe: int
+) -> NoReturn:
     os.setsid()
     signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the terminal may close
     code = 0
     try:
-        _log_to_file(log)
+        _log_by(handler)
         ended_by = run(lambda: _say(pipe, _READY))
         code = _SIGNALLED + ended_by if ended_by else 0
     except P2pfsError as error:
         logging.getLogger(__name__).error("%s", error)  # noqa: TRY400 a user's mistake has no traceback
         _say(pipe, str(error).encode())
         code = error.exit_code
+    except OSError as error:
+        logging.getLogger(__name__).exception("the node ended")
+        _say(pipe, str(system_failure(error)).encode())
+        code = 1
     except BaseException:
         logging.getLogger(__name__).exception("the node ended")
         code = 1
@@ -93,9 +100,12 @@ def _say(pipe: int, message: bytes) -> None:
         return  # said before, or nobody waits any more
 
 
-def _log_to_file(log: Path) -> None:
+def _log_handler(log: Path) -> logging.Handler:
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    handler = logging.handlers.RotatingFileHandler(log, maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT)
+    return logging.handlers.RotatingFileHandler(log, maxBytes=_LOG_BYTES, backupCount=_LOGS_KEPT)
+
+
+def _log_by(handler: logging.Handler) -> None:
     logging.basicConfig(level=logging.INFO, format=_FORMAT, handlers=[handler])
     _quiet_libraries()
     with open(os.devnull, "r+b") as null:

@@ -35,8 +35,9 @@ def write_facts(facts: Sequence[Fact]) -> None:
 
 
 def write_json(answer: msgspec.Struct) -> None:
-    """What `--json` prints."""
-    sys.stdout.write(encode_json(answer).decode())
+    """What `--json` prints, in UTF-8 whatever the locale (RFC 8259)."""
+    sys.stdout.flush()
+    sys.stdout.buffer.write(encode_json(answer))
 
 
 def paint_for(stream: TextIO) -> Paint:

@@ -57,7 +57,7 @@ def open_wait(says: str) -> Iterator[None]:
         return
     from rich.text import Text  # late, as the console
 
-    with _ended_tidily(), _console().status(Text(printable(says))):
+    with _ended_tidily(), _console().status(Text(printable(says)), spinner="line"):
         yield
 
 

@@ -108,6 +108,27 @@ def test_what_the_node_refuses_has_the_code_that_it_says(tmp_path: Path, code: i
         assert says_so(p2pfs("status", home=tmp_path), code, EXIT_CODES[code])
 
 
+@pytest.mark.parametrize("in_the_way", ["data", "cache", "state"])
+def test_1_for_a_home_that_cannot_be_written_named_also_by_a_mount_in_the_background(
+    tmp_path: Path, in_the_way: str
+) -> None:
+    path = tmp_path / "home" / in_the_way
+    path.parent.mkdir()
+    path.touch()
+    done = p2pfs("mount", str(tmp_path / "mnt"), *LISTEN, home=tmp_path / "home")
+    assert says_so(done, 1, str(path))
+
+
+def test_a_name_that_the_locale_cannot_print_is_no_failure(tmp_path: Path) -> None:
+    environ = {**os.environ, "P2PFS_HOME": str(tmp_path), "PYTHONIOENCODING": "ascii"}
+    command = [sys.executable, "-m", "p2pfs", "config", "share"]
+    environ["P2PFS_SHARE"] = "/srv/Käse"
+    done = subprocess.run(command, env=environ, capture_output=True)
+    assert (done.returncode, done.stdout) == (0, b"/srv/K?se\n")
+    done = subprocess.run([*command, "--json"], env=environ, capture_output=True)
+    assert msgspec.json.decode(done.stdout)["value"] == "/srv/Käse"
+
+
 def test_8_without_a_node(tmp_path: Path) -> None:
     assert says_so(p2pfs("status", home=tmp_path), 8, "p2pfs mount DIR")
 
