@@ -116,11 +116,8 @@ async def measured(world: World, nodes: int, count: int) -> Found:
 
 def cell(nodes: int, count: int, seed: int) -> Found:
     """One network, one tag."""
-    world = World(seed)
-    try:
+    with World(seed) as world:
         return world.run(measured(world, nodes, count))
-    finally:
-        world.close()
 
 
 def main() -> None:

@@ -112,10 +112,8 @@ def cell(nodes: int, chunks: int, seed: int) -> tuple[Cost, float]:
         cost = await sweep(world, sweeper, made)
         return cost, await share_found(world, sweeper, made)
 
-    try:
+    with world:
         return world.run(measured())
-    finally:
-        world.close()
 
 
 def main() -> None:

@@ -69,18 +69,17 @@ def test_ground_keys_lie_closer_than_any_honest_node(grown: World) -> None:
 
 
 def test_a_network_in_churn_stays_as_large_and_old_stores_come_back() -> None:
-    world = World(8, k=8)
-    world.run(world.grow(16, settle=10))
+    with World(8, k=8) as world:
+        world.run(world.grow(16, settle=10))
 
-    async def some_minutes() -> None:
-        going = asyncio.create_task(churn(world, world.nodes[4:], median=120, returning=0.5))
-        await asyncio.sleep(900)
-        going.cancel()
+        async def some_minutes() -> None:
+            going = asyncio.create_task(churn(world, world.nodes[4:], median=120, returning=0.5))
+            await asyncio.sleep(900)
+            going.cancel()
 
-    world.run(some_minutes())
-    assert len(world.members()) in range(14, 18)
-    assert len(world.nodes) > 30
-    world.close()
+        world.run(some_minutes())
+        assert len(world.members()) in range(14, 18)
+        assert len(world.nodes) > 30
 
 
 def test_a_crashed_node_is_silent(grown: World) -> None:

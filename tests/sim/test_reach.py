@@ -101,14 +101,13 @@ def test_a_dialback_is_one_datagram_to_an_asker_in_ten_seconds(world: World) -> 
 
 
 def test_in_a_network_where_everybody_is_known_https_is_enough() -> None:
-    small = World(SEED, k=8)
+    with World(SEED, k=8) as small:
 
-    async def scenario() -> None:
-        await small.grow(5, settle=5)
-        node = await newcomer(small)
-        await asyncio.sleep(60)
-        assert not await node.server.dialbacks.check()  # all were asked
-        assert not node.server.dialbacks.may_show
+        async def scenario() -> None:
+            await small.grow(5, settle=5)
+            node = await newcomer(small)
+            await asyncio.sleep(60)
+            assert not await node.server.dialbacks.check()  # all were asked
+            assert not node.server.dialbacks.may_show
 
-    small.run(scenario())
-    small.close()
+        small.run(scenario())

@@ -24,20 +24,19 @@ def held(world: World, number: int) -> bool:
 @pytest.mark.sim
 @pytest.mark.parametrize("repairs", [True, False])
 def test_records_outlive_those_who_held_them(repairs: bool) -> None:
-    world = World(SEED, k=8, repairs=repairs)
-    world.run(world.grow(40))
+    with World(SEED, k=8, repairs=repairs) as world:
+        world.run(world.grow(40))
 
-    async def scenario() -> float:
-        for number in range(_RECORDS):
-            await publish(world, world.random.choice(world.nodes), some_subject(number))
-        for _ in range(40):  # all of them, one after another
-            await world.stop(world.members()[0])
-            await world.start(world.create(), world.some_members())
-            await asyncio.sleep(60)
-        return sum(held(world, number) for number in range(_RECORDS)) / _RECORDS
+        async def scenario() -> float:
+            for number in range(_RECORDS):
+                await publish(world, world.random.choice(world.nodes), some_subject(number))
+            for _ in range(40):  # all of them, one after another
+                await world.stop(world.members()[0])
+                await world.start(world.create(), world.some_members())
+                await asyncio.sleep(60)
+            return sum(held(world, number) for number in range(_RECORDS)) / _RECORDS
 
-    share = world.run(scenario())
-    world.close()
+        share = world.run(scenario())
     assert share == 1 if repairs else share < 0.5
 
 
