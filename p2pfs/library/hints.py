@@ -58,8 +58,12 @@ class Hints:
 
     def doubted(self, path: bytes) -> None:
         """Its content is not, or may not be, what its row says; who is hashing it may go on."""
-        self._doubted.add(path)
+        self.suspect(path)
         self.agenda.look_unless_due(path)
+
+    def suspect(self, path: bytes) -> None:
+        """The same, and it is being looked into: no other tags explain it until it is settled."""
+        self._doubted.add(path)
 
     def removed(self, path: bytes) -> None:
         """The name is gone."""

@@ -124,6 +124,7 @@ class Ingest:
 
     def _found(self, path: bytes) -> None:
         if path not in self._queue:
+            self.hints.suspect(path)
             self._agenda.look_unless_due(path)
 
     async def _look_at_some(self, paths: Sequence[bytes], nursery: trio.Nursery) -> None:
@@ -233,7 +234,8 @@ class Ingest:
     async def _describe(self, share: Share, nursery: trio.Nursery) -> None:
         """Its attributes are others, or its ctime has moved, as a write may have done as well."""
         path = share.path
-        only_retagged = self.hints.is_only_retagged(path)
+        # What is told before the first look at everything may come after what nobody told.
+        only_retagged = self.scanned.is_set() and self.hints.is_only_retagged(path)
         self.hints.described(path)
         try:
             described, is_certain = await self._filing.describe(share, only_retagged=only_retagged)
@@ -251,6 +253,7 @@ class Ingest:
         if is_certain:
             self.hints.settled(path)
         else:
+            self.hints.suspect(path)
             self._queue.hash_again_when_idle(path, nursery)
 
     def _stop(self, path: bytes) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import trio
 
 from p2pfs.library.filing import Filed, Filing
 from p2pfs.library.hashing import Hashed
@@ -153,6 +154,40 @@ async def test_an_edit_right_before_a_rename_or_new_tags_is_found(tmp_path: Path
         os.setxattr(share.folder / "b.txt", "user.xdg.tags", b"mine")
         assert (await wait_certain(share, "c.txt")).cid == cid_of(OTHER)
         assert (await wait_certain(share, "b.txt")).cid == cid_of(b"the other edition of b")
+
+
+async def test_new_tags_do_not_explain_away_what_is_in_doubt_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with open_share_folder(tmp_path) as share:
+        await publish(share)
+        file = share.folder / "a.txt"
+    edit_in_place(file)
+    more = trio.Event()
+    real = Filing.hash_again
+
+    async def hash_again(
+        self: Filing, path: bytes, give_way: Callable[[], Awaitable[None]], *, told_open: bool
+    ) -> Filed:
+        await more.wait()
+        return await real(self, path, give_way, told_open=told_open)
+
+    monkeypatch.setattr(Filing, "hash_again", hash_again)
+    async with open_share_folder(tmp_path) as share:
+        await wait_until(lambda: share.ingest._queue._underway.is_running(b"a.txt"))
+        os.setxattr(file, "user.xdg.tags", b"mine")
+        await wait_until(lambda: getattr(share.share("a.txt"), "tags", ()) == ("mine",))
+        more.set()
+        assert (await wait_certain(share, "a.txt")).cid == cid_of(OTHER)
+
+
+async def test_what_others_find_wrong_of_a_file_does_not_stop_who_hashes_it(tmp_path: Path) -> None:
+    async with open_share_folder(tmp_path) as share:
+        share.write("big", bytes(64 * 1024 * 1024))
+        await wait_until(lambda: share.state("big")[0] is ShareState.HASHING)
+        share.ingest.hints.doubted(b"big")
+        assert not share.ingest._queue._underway.is_stopped(b"big")
+        await share.wait_share("big")
 
 
 async def test_tags_given_while_a_file_is_hashed_are_not_lost(
