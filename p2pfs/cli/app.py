@@ -85,9 +85,9 @@ _add(
 _add(
     "get:get",
     "Save a file or a whole directory of the network.\n\n"
-    "What was stopped half-way is resumed by the same command; until it is whole, a file is called "
-    "NAME~ID.part. Files that are there already are kept; the same content is not fetched twice. "
-    "Symbolic links that may lead elsewhere are named and left out.",
+    "What was stopped half-way is resumed by the same command; until it is whole, a file or folder "
+    "is called NAME~ID.part. Files that are there already are kept; the same content is not "
+    "fetched twice. Symbolic links that may lead elsewhere are named and left out.",
     _FINDING,
     "p2pfs get ~/p2p/by-tag/music/song.mp3",
     "p2pfs get CONTENT-ID/chapter-1 -o ~/books",

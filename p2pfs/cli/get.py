@@ -15,7 +15,14 @@ from cyclopts import Parameter
 from p2pfs.cli.contents import Word, asked_of
 from p2pfs.cli.control import ask, follow
 from p2pfs.cli.progress import Progress, open_progress, open_wait
-from p2pfs.cli.saving import Folder, content_from, open_folder, replace_file, save_file
+from p2pfs.cli.saving import (
+    Folder,
+    content_from,
+    open_folder,
+    part_name,
+    replace_file,
+    save_file,
+)
 from p2pfs.control.asked import Asked, Child, Several, Wanted, What
 from p2pfs.control.calls import Nothing
 from p2pfs.errors import ExistsError, NotFoundError, P2pfsError, UsageError
@@ -47,8 +54,8 @@ def get(
 ) -> None:
     """Save a file or a whole directory of the network.
 
-    What was stopped half-way is resumed by the same command: until it is whole, a file is called
-    NAME~ID.part. Existing files are left as they are; the same content is not fetched twice.
+    What was stopped half-way is resumed by the same command: until it is whole, a file or folder is
+    called NAME~ID.part. Existing files are left as they are; the same content is not fetched twice.
     Symbolic links are made if they lead to what is beside or below them, else named and left out.
 
     Parameters
@@ -129,7 +136,10 @@ class _Copy:
     def _save_folder(self, parent: Folder, name: str, what: What, depth: int) -> None:
         children = list(follow("children", Asked(what.cid), Child))
         self._total += sum(child.what.size for child in children if child.what.kind == "file")
-        with closing(parent.below(name)) as folder:
+        is_new = depth == 0 and parent.stat(name) is None
+        # Else the same command would take what it has made for a folder to save in.
+        begun = part_name(name, what.cid) if is_new else name
+        with closing(parent.below(begun, name)) as folder:
             for number, child in enumerate(children):
                 if number % _FILES_AT_ONCE == 0:
                     _bring_small(folder, children[number : number + _FILES_AT_ONCE])
@@ -137,6 +147,8 @@ class _Copy:
                     self._save(folder, child.name, child.what, depth + 1)
                 except ExistsError as error:
                     self._leave_out(str(error))
+        if is_new:
+            parent.rename(begun, name)
 
     def _link(self, folder: Folder, name: str, target: str) -> None:
         if _stays_below(target):

@@ -51,9 +51,12 @@ class Folder:
         except FileNotFoundError:
             return None
 
-    def below(self, name: str) -> Folder:
-        """The folder of that name, made if need be; raises ExistsError for anything else."""
-        path = self.path_of(name)
+    def below(self, name: str, shown: str) -> Folder:
+        """The folder of that name, made if need be; raises ExistsError for anything else.
+
+        Messages name it as `shown`.
+        """
+        path = self.path_of(shown)
         with disk_errors(path):
             with suppress(FileExistsError):
                 os.mkdir(name, dir_fd=self.fd)
@@ -61,6 +64,11 @@ class Folder:
                 return Folder(os.open(name, _FOLDER, dir_fd=self.fd), path)
             except NotADirectoryError as error:  # a link is none either, wherever it leads
                 raise ExistsError(f"{path} is in the way: it is no folder") from error
+
+    def rename(self, name: str, new: str) -> None:
+        """Give an entry a name that nothing has, or only an empty folder."""
+        with disk_errors(self.path_of(new)):
+            os.rename(name, new, src_dir_fd=self.fd, dst_dir_fd=self.fd)
 
     def link(self, name: str, target: str) -> None:
         """A symbolic link; raises ExistsError for anything but the same link there."""
@@ -122,7 +130,7 @@ def content_from(wanted: Wanted) -> Iterator[bytes]:
 
 
 def part_name(name: str, cid: str) -> str:
-    """What a file is called until it is whole."""
+    """What a file or a folder is called until it is whole."""
     distinct = distinct_name(name, parse_cid(cid)).encode()
     return distinct[: MAX_NAME_BYTES - len(_PART)].decode(errors="ignore") + _PART
 

@@ -31,6 +31,8 @@ ALBUM = {"one.txt": b"1", "empty": b"", "two/three.txt": b"3" * 300_000} | {
     f"many/{number:02}": bytes([number]) * 20_000 for number in range(70)
 }
 
+SEASON = {f"{number}.mkv": random.Random(number).randbytes(2 * MIB) for number in range(6, 10)}
+
 
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node]]:
@@ -39,6 +41,9 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Node, Node
         publisher = make("A", mounted=False).start()
         (publisher.share / "song.mp3").write_bytes(SONG)
         (publisher.share / "film.mkv").write_bytes(FILM)
+        (publisher.share / "season").mkdir()
+        for path, content in SEASON.items():
+            (publisher.share / "season" / path).write_bytes(content)
         for path, content in ALBUM.items():
             (publisher.share / "album" / path).parent.mkdir(parents=True, exist_ok=True)
             (publisher.share / "album" / path).write_bytes(content)
@@ -133,6 +138,25 @@ def test_a_directory_arrives_whole_with_what_is_below_it(
     assert known["providers"] == [nodes[0].status()["peer_id"]]
     for path, content in ALBUM.items():
         assert (tmp_path / "album" / path).read_bytes() == content
+
+
+def test_a_directory_that_was_stopped_half_way_is_gone_on_with_by_the_same_command(
+    nodes: tuple[Node, Node], tmp_path: Path
+) -> None:
+    cid = nodes[0].run("cid", str(nodes[0].share / "season")).stdout.split()[0]
+    words = ("get", cid, "-o", str(tmp_path / "season"))
+    wait_until(lambda: nodes[1].run("info", cid).returncode == 0, 20, "the season")
+    running = nodes[1].begin(*words)
+    wait_until(lambda: list(tmp_path.glob("season~*.part/6.mkv")), 20, "the first file")
+    running.send_signal(signal.SIGINT)
+    assert running.wait() == 128 + signal.SIGINT
+    [begun] = os.listdir(tmp_path)
+    assert (tmp_path / begun / "6.mkv").read_bytes() == SEASON["6.mkv"]
+    get(nodes[1], *words[1:])
+    assert os.listdir(tmp_path) == ["season"]
+    assert sorted(os.listdir(tmp_path / "season")) == sorted(SEASON)
+    for path, content in SEASON.items():
+        assert (tmp_path / "season" / path).read_bytes() == content
 
 
 def test_what_is_known_of_a_content_is_told(nodes: tuple[Node, Node], song: str) -> None:
