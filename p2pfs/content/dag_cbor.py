@@ -66,6 +66,28 @@ def decode(raw: bytes) -> Value:
     return value
 
 
+def decode_map(raw: bytes) -> tuple[dict[str, Value], dict[str, slice]]:
+    """A map, and where in `raw` each of its entries is, key and value; raises as `decode`."""
+    reader = _Reader(raw)
+    value = reader.value(0)
+    if not isinstance(value, dict) or reader.at != len(raw):
+        raise MalformedError("DAG-CBOR: one map, and nothing after it")
+    return value, reader.entries
+
+
+def without(raw: bytes, entries: Mapping[str, slice], key: str) -> bytes:
+    """What `decode_map` read, encoded without one of its keys: the rest need not be made again."""
+    begin = len(_head(_MAP, len(entries)))
+    cut = entries[key]
+    return _head(_MAP, len(entries) - 1) + raw[begin : cut.start] + raw[cut.stop :]
+
+
+def _head(major: int, argument: int) -> bytes:
+    out = bytearray()
+    _write_head(out, major, argument)
+    return bytes(out)
+
+
 def _write(out: bytearray, value: Value, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise MalformedError("DAG-CBOR: nested too deeply")
@@ -149,6 +171,7 @@ class _Reader:
         self._raw = raw
         self._items = 0
         self.at = 0
+        self.entries: dict[str, slice] = {}  # of the outermost map
 
     def value(self, depth: int) -> Value:
         self._items += 1
@@ -207,6 +230,7 @@ class _Reader:
         found: dict[str, Value] = {}
         last = (-1, b"")
         for _ in range(length):
+            start = self.at
             major, size = self._head()
             if major != _TEXT:
                 raise MalformedError("DAG-CBOR: a map's keys are text")
@@ -216,6 +240,8 @@ class _Reader:
                 raise MalformedError("DAG-CBOR: a map's keys are sorted and distinct")
             last = order
             found[key] = self.value(depth)
+            if depth == 1:
+                self.entries[key] = slice(start, self.at)
         return found
 
     def _demand(self, items: int) -> None:

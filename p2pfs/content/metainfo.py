@@ -14,7 +14,15 @@ from p2pfs.addresses import encode_addresses, parse_addresses
 from p2pfs.content import signedmap
 from p2pfs.content.cid import read_cid
 from p2pfs.content.dag_cbor import Link
-from p2pfs.content.tags import MAX_TAG_BYTES, TITLE, by_importance, normal_tag, word_tags, words
+from p2pfs.content.tags import (
+    MAX_TAG_BYTES,
+    TITLE,
+    WORD,
+    by_importance,
+    normal_tag,
+    word_tags,
+    words,
+)
 from p2pfs.errors import MalformedError
 from p2pfs.network import PUBLIC_KEY_BYTES
 
@@ -41,6 +49,7 @@ SKEW_SECONDS = 5 * 60
 
 # A withdrawal repeats what it takes back, and must fit too: `"withdrawn": true`.
 _WITHDRAWN_BYTES = 11
+_WORD_PREFIX = f"{WORD}:"
 # ".tar.gz" and the like are shorter; what is longer is no extension.
 _MAX_ENDING_BYTES = 16
 _SIZE_BITS = 63  # what a file offset holds
@@ -92,6 +101,10 @@ class MetaInfo:
     def index_tags(self) -> tuple[str, ...]:
         """Every tag it is stored under: its own, and those of its words."""
         return tuple(dict.fromkeys((*self.tags, *word_tags(words(self.name, self.title)))))
+
+    def is_under(self, tag: str) -> bool:
+        """Whether a tag in normal form is one of `index_tags`, of which words cost more to find."""
+        return tag in (self.index_tags if tag.startswith(_WORD_PREFIX) else self.tags)
 
 
 def create_meta(

@@ -51,16 +51,15 @@ def parse_signed(
     """The map without `sig`, its signature checked last, by far the dearest; MalformedError."""
     if len(raw) > max_bytes:
         raise MalformedError(f"{len(raw)} bytes, and at most {max_bytes} are allowed")
-    fields = dag_cbor.decode(raw)
-    if not isinstance(fields, dict):
-        raise MalformedError("a signed map is a map")
+    fields, entries = dag_cbor.decode_map(raw)
     version = fields.get(_VERSION_FIELD)
     if type(version) is not int or version != VERSION:
         raise MalformedError(f"version {version!r} of this format is not known")
     signer = bytes_field(fields, signer_field, PUBLIC_KEY_BYTES)
     signature = bytes_field(fields, _SIGNATURE_FIELD, SIGNATURE_BYTES)
     del fields[_SIGNATURE_FIELD]
-    network.verify(signer, domain, dag_cbor.encode(fields), signature)
+    unsigned = dag_cbor.without(raw, entries, _SIGNATURE_FIELD)
+    network.verify(signer, domain, unsigned, signature)
     return fields
 
 

@@ -6,6 +6,7 @@ in `metainfo`.  The normal form is part of the format: nodes refuse tags that ar
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from typing import TYPE_CHECKING
 
@@ -35,6 +36,8 @@ _ATTRIBUTE_GRADES = {
 }
 ATTRIBUTES = tuple(_ATTRIBUTE_GRADES)
 _SEPARATORS = "/+-"
+# In normal form already, as most are, seen a dozen times faster than by making it.
+_PLAIN = re.compile(r"[!-*,.0-?@\[-~]+(?:-[!-*,.0-?@\[-~]+)*")
 
 _TYPES_BY_MAIN_TYPE = {
     "audio": ("audio", "music"),
@@ -108,6 +111,8 @@ def normal_tag(text: str) -> str:
     NFKC, case-folded; white space, `/`, `+` and control characters become `-`; runs of `-` are one,
     and none is at an end; cut at a character.  The normal form of a normal form is itself.
     """
+    if len(text) <= MAX_TAG_BYTES and _PLAIN.fullmatch(text):
+        return text
     dashed = "".join("-" if _separates(character) else character for character in _folded(text))
     tag = "-".join(part for part in dashed.split("-") if part)
     tag = _cut(tag, MAX_TAG_BYTES).rstrip("-")

@@ -20,7 +20,7 @@ from p2pfs.content.metainfo import (
     has_expired,
     parse_meta,
 )
-from p2pfs.content.tags import MAX_TAG_BYTES, WORD, normal_tag
+from p2pfs.content.tags import MAX_TAG_BYTES, normal_tag
 from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
 
@@ -46,7 +46,6 @@ DIGEST_BYTES = 8
 TAG_LEVELS, TAG_SHARDS = 2, 128  # a hot tag's second level is divided by content
 
 _HOUR = 3_600
-_WORD_PREFIX = f"{WORD}:"
 _TIME_BITS = 63
 
 
@@ -287,9 +286,7 @@ def _mentions(meta: MetaInfo, subject: Subject) -> bool:
     tag, level, shard = subject.parts
     if level and shard != tag_shard(meta.cid.multihash):
         return False
-    # Words cost more to find, so only those that ask for one pay.
-    is_word = str(tag).startswith(_WORD_PREFIX)
-    return tag in (meta.index_tags if is_word else meta.tags)
+    return meta.is_under(str(tag))
 
 
 def _checked_multihash(value: object) -> bytes:

@@ -116,9 +116,8 @@ class Metas:
     def add(self, meta: MetaInfo) -> None:
         """Take in a verified meta-info unless a newer one is known; `save` keeps it."""
         key = meta.publisher, meta.cid.v1.encode()
-        tags = meta.index_tags
         for tag, tagged in self._tags.items():
-            if tag in tags:
+            if meta.is_under(tag):
                 self._keep_newest(tagged, meta)
             elif (known := tagged.metas.get(key)) is not None and known.seq < meta.seq:
                 del tagged.metas[key]
@@ -172,7 +171,7 @@ class Metas:
                 self._keep_newest(tagged, meta)
             tagged.complete = len(rows) < _LOADED_AT_ONCE
             for meta in self._unsaved.values():
-                if tag in meta.index_tags:
+                if meta.is_under(tag):
                     self._keep_newest(tagged, meta)
             self._evict()
         self._tags.move_to_end(tag)

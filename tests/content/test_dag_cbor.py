@@ -3,7 +3,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from p2pfs.content.dag_cbor import MAX_DEPTH, MAX_ITEMS, Link, decode, encode
+from p2pfs.content.dag_cbor import (
+    MAX_DEPTH,
+    MAX_ITEMS,
+    Link,
+    Value,
+    decode,
+    decode_map,
+    encode,
+    without,
+)
 from p2pfs.errors import MalformedError
 
 scalars = (
@@ -25,6 +34,24 @@ values = st.recursive(
 @settings(max_examples=200)
 def test_every_value_comes_back(value: object) -> None:
     assert decode(encode(value)) == value
+
+
+@given(st.dictionaries(st.text(), values, min_size=1, max_size=40), st.data())
+@settings(max_examples=200)
+def test_a_map_without_a_key_is_what_would_be_encoded_without_it(
+    value: dict[str, Value], data: st.DataObject
+) -> None:
+    raw = encode(value)
+    found, entries = decode_map(raw)
+    assert found == value
+    key = data.draw(st.sampled_from(sorted(value)))
+    assert without(raw, entries, key) == encode({k: v for k, v in value.items() if k != key})
+
+
+@pytest.mark.parametrize("raw", [encode(1), encode([{}]), encode({}) + b"\0", b""])
+def test_what_is_no_map_alone_has_no_entries(raw: bytes) -> None:
+    with pytest.raises(MalformedError):
+        decode_map(raw)
 
 
 @given(st.binary(max_size=200))

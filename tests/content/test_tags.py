@@ -53,6 +53,20 @@ def test_nothing_left_is_no_tag(text: str) -> None:
         normal_tag(text)
 
 
+@given(st.text(st.characters(max_codepoint=127), max_size=60))
+@settings(max_examples=500)
+def test_plain_text_is_in_normal_form_just_if_it_is_beside_a_letter_that_is_not_plain(
+    text: str,
+) -> None:
+    try:
+        is_normal = normal_tag(text) == text
+    except MalformedError:
+        is_normal = False
+    assert is_normal == (
+        normal_tag(f"é{text}é") == f"é{text}é" and text[:1] != "-" != text[-1:] != ""
+    )
+
+
 @given(any_text)
 @settings(max_examples=500)
 def test_a_normal_form_is_its_own_normal_form_and_keeps_the_limits(text: str) -> None:
