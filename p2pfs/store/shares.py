@@ -132,18 +132,6 @@ class Shares:
         """
         return await self._catalog.write(partial(_set_announced, share, seq, announced_until))
 
-    async def describe(self, path: bytes, name: str, title: str, tags: tuple[str, ...]) -> None:
-        """Another name, title or tags for the same content, to be announced anew."""
-        await self._catalog.execute(
-            "UPDATE shares SET name = ?, title = ?, tags = ?, state = ?, reason = ''"
-            " WHERE path = ?",
-            name,
-            title,
-            joined(tags),
-            ShareState.ANNOUNCING,
-            path,
-        )
-
     async def remove(self, path: bytes) -> Share | None:
         """Forget the file at `path`; what it was."""
         return await self._catalog.write(partial(_remove, path))
@@ -151,7 +139,7 @@ class Shares:
     async def rename(self, old: bytes, new: bytes) -> list[Share]:
         """Move the row of a file, or of all files in a folder; the shares as they are now.
 
-        What was at the new path is removed.  Names and tags stay: `describe` changes them.
+        What was at the new path is removed.  Names and tags stay.
         """
         return await self._catalog.write(partial(_rename, old, new))
 

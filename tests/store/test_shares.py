@@ -202,8 +202,7 @@ async def test_an_announcement_counts_only_for_what_was_announced(tmp_path: Path
         assert await store.shares.set_announced(before, 50, 2_000)
         now = only(store.shares.all())
         assert (now.state, now.reason, now.seq) == (ShareState.PUBLISHED, "", 50)
-        await store.shares.describe(b"a", "New.mp3", "New", ("jazz",))
-        assert only(store.shares.all()).state == ShareState.ANNOUNCING
+        await store.shares.put(replace(now, name="New.mp3", tags=("jazz",)))
         assert not await store.shares.set_announced(now, 60, 3_000)
         renamed = only(store.shares.all())
         assert (renamed.name, renamed.tags, renamed.seq) == ("New.mp3", ("jazz",), 50)
