@@ -19,7 +19,7 @@ from p2pfs.dht import recordpages, records
 from p2pfs.dht.kad import (
     blockade,
     budget,
-    membership,
+    lookout,
     proof,
     referrals,
     server,
@@ -272,7 +272,7 @@ def made_limits() -> dict[str, str]:
         "stores a s and IP, at once": (server._STORES_A_SECOND, server._STORES_AT_ONCE),
         "silence before HTTPS, a datagram meanwhile every s": (
             int(blockade._NOTICE_SECONDS),
-            int(membership._PROBE_SECONDS),
+            int(lookout.PROBE_SECONDS),
         ),
         "page or batch bytes": recordpages.MAX_BODY_BYTES,
         "values of a page, bytes": recordpages.MAX_PAGE_VALUE_BYTES,

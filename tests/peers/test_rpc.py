@@ -13,7 +13,7 @@ import trio
 from p2pfs.addresses import Endpoint
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.metainfo import MetaInfo
-from p2pfs.dht.kad import membership
+from p2pfs.dht.kad import lookout
 from p2pfs.dht.kad.wire import MAX_DATAGRAM_BYTES, Ping, encode_request
 from p2pfs.dht.overlay import Provider
 from p2pfs.network import Network, private_network
@@ -37,12 +37,13 @@ async def three_and_one(
     async with (
         open_peer(network=network) as first,
         open_peer(first.address, network=network) as second,
-        open_peer(first.address, network=network) as third,
     ):
-        others = [first, second, third]
-        await wait_until(lambda: all(len(each.kad.contacts()) == 2 for each in others))
-        async with open_peer(first.address, network=network, firewall=firewall) as blocked:
-            yield others, blocked
+        await wait_until(lambda: len(first.kad.contacts()) == 1)
+        async with open_peer(first.address, network=network) as third:
+            others = [first, second, third]
+            await wait_until(lambda: all(len(each.kad.contacts()) == 2 for each in others))
+            async with open_peer(first.address, network=network, firewall=firewall) as blocked:
+                yield others, blocked
 
 
 @pytest.mark.parametrize("network", [NETWORK, PRIVATE], ids=["public", "private"])
@@ -84,7 +85,7 @@ async def test_nobody_lists_a_node_without_udp() -> None:
 async def test_a_node_goes_back_to_udp_when_it_gets_through_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(membership, "_PROBE_SECONDS", 0.1)
+    monkeypatch.setattr(lookout, "PROBE_SECONDS", 0.1)
     firewall = Firewall()
     async with three_and_one(firewall) as (others, blocked):
         await wait_until(lambda: blocked.kad.is_blocked)
@@ -105,6 +106,21 @@ async def test_a_node_whose_udp_ends_goes_on_by_https() -> None:
             while await blocked.kad.announce(cid_of(b"song"), expiry()) < 3:
                 await trio.lowlevel.checkpoint()
         await wait_until(lambda: blocked.kad.is_blocked, seconds=1)
+
+
+async def test_a_node_that_hears_others_does_not_go_to_one_by_https() -> None:
+    """Also if it has asked nobody else for long: it asks somebody that has answered before."""
+    firewall = Firewall(is_up=False)
+    async with three_and_one(firewall) as (others, blocked):
+        await wait_until(lambda: all(len(each.kad.contacts()) == 3 for each in others))
+        firewall.is_up = True
+        first = others[0].kad
+        await first.announce(cid_of(b"song"), expiry())
+        await wait_until(lambda: not all(each.answers for each in first.contacts()))
+        with trio.move_on_after(6):
+            await wait_until(lambda: first.is_blocked)
+        assert not first.is_blocked
+        assert [each.endpoint for each in first.contacts() if not each.answers] == [blocked.address]
 
 
 @pytest.mark.parametrize("network", [NETWORK, PRIVATE], ids=["public", "private"])

@@ -1,7 +1,7 @@
 """Whether datagrams get through, by what was sent and answered.  Pure: times are handed in.
 
 No answer from one node says nothing of the others; none from anybody says that a firewall may be
-in the way.  What is done then is `detour`.
+in the way.  What is done then is `detour`, who is asked to find out `lookout`.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ class Blockade:
 
     def __init__(self) -> None:
         self._silent_since: float | None = float("-inf")
+        self.is_likely = True
+        """Nobody answers datagrams, as far as is known: HTTPS is worth trying."""
         self.is_certain = False
         """HTTPS was answered, by a node that answers no datagram."""
 
@@ -25,16 +27,23 @@ class Blockade:
 
     def answered(self) -> bool:
         """One was answered, by whomever; whether that ends a blockade."""
-        ended, self.is_certain = self.is_certain, False
+        ended = self.is_certain
         self._silent_since = None
+        self.is_likely = self.is_certain = False
         return ended
 
-    def is_possible(self, now: float) -> bool:
-        """Whether nobody has answered a datagram for so long that HTTPS is worth trying."""
-        return self._silent_since is not None and now - self._silent_since >= _NOTICE_SECONDS
+    def is_due(self, now: float) -> bool:
+        """Whether it is to be found out, since nobody has answered for long."""
+        if self._silent_since is None or self.is_likely:
+            return False
+        return now - self._silent_since >= _NOTICE_SECONDS
 
-    def bypassed(self, now: float) -> bool:
+    def looked(self) -> None:
+        """Nodes that answered once were asked again, and had the time to."""
+        self.is_likely = self._silent_since is not None
+
+    def bypassed(self) -> bool:
         """HTTPS was answered where a datagram was not; whether that begins a blockade."""
-        began = not self.is_certain and self.is_possible(now)
+        began = self.is_likely and not self.is_certain
         self.is_certain = self.is_certain or began
         return began

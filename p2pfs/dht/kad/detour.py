@@ -75,9 +75,22 @@ class Detour:
         if self._blockade(by).answered():
             self._changed()
 
+    @property
+    def is_offered(self) -> bool:
+        """Whether there is HTTPS."""
+        return self.post is not None
+
     def is_worth_trying(self, to: Endpoint) -> bool:
         """Whether one that answers no datagram might answer here."""
-        return self.post is not None and self._blockade(to).is_possible(monotonic())
+        return self.is_offered and self._blockade(to).is_likely
+
+    def is_due(self, *, near: bool) -> bool:
+        """Whether it is to be found out if the near, or the far, answer datagrams."""
+        return self._blockades[near].is_due(monotonic())
+
+    def looked(self, *, near: bool) -> None:
+        """Some of them were asked."""
+        self._blockades[near].looked()
 
     def is_taken(self, *, near: bool) -> bool:
         """Whether all requests to the near, or the far, go by HTTPS."""
@@ -93,7 +106,7 @@ class Detour:
         body = self._envelope.wrap(encode_request(message_id, request))
         raw, key = await self._posted(to, body)
         reply = reply_in(self._envelope.unwrap(raw), message_id)
-        if self._blockade(to).bypassed(monotonic()):
+        if self._blockade(to).bypassed():
             self._changed()
         return reply, key
 

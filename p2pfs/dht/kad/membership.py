@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import hint
+from p2pfs.dht.kad.lookout import Lookout
 from p2pfs.dht.kad.referrals import pack_address, parse_address
 from p2pfs.dht.kad.table import BUCKETS
 from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Coroutine, Iterable
+    from collections.abc import Callable, Iterable
     from random import Random
-    from typing import Any
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.server import Server
@@ -33,8 +33,6 @@ _TICK_SECONDS = 0.5
 # the own subnet no such limit applies, and nodes there are often started together.
 _KNOCK_SECONDS = 5.0
 _KNOCK_NEAR_SECONDS = 1.0
-# While requests take the detour: a datagram of 52 bytes, to see whether it is still needed.
-_PROBE_SECONDS = 5.0
 # A peer that is well, and for which the table has no room.
 _KNOCK_AGAIN_SECONDS = 600.0
 # What a liar's flood of "I am here" can make this node do at once, and for one IP.
@@ -66,6 +64,7 @@ class Membership:
         self._found: dict[Endpoint, int] = {}  # how often each is still to be tried
         self._knocked: dict[Endpoint, float] = {}
         self._busy: dict[Endpoint, asyncio.Task[None]] = {}
+        self._lookout = Lookout(server)
         self._greetings = RateLimit(_GREETINGS_A_SECOND, _GREETINGS_AT_ONCE)
         self._joined = asyncio.Event()
         self._settled = asyncio.Event()
@@ -105,7 +104,6 @@ class Membership:
                 loops.create_task(self._settle())
                 loops.create_task(self._each(_TICK_SECONDS, self._look_around))
                 loops.create_task(self._refresh())
-                loops.create_task(self._each(_PROBE_SECONDS, self._probe))
                 loops.create_task(self._each(_SAVE_SECONDS, self._save))
                 loops.create_task(self._each(_EXPIRE_SECONDS, self._expire))
         finally:
@@ -113,10 +111,11 @@ class Membership:
             for task in busy:
                 task.cancel()
             await asyncio.gather(*busy, return_exceptions=True)
+            await self._lookout.stop()
             self._save()
 
     def introduce(self) -> None:
-        """Let those whom this node belongs near know that it is a server now."""
+        """Look for those whom this node belongs near, who may not know it yet as it is now."""
         self._joined.set()
 
     async def wait_settled(self) -> None:
@@ -139,7 +138,7 @@ class Membership:
             return
         near = server.settings.neighbourhood.is_near(source.ip)
         if near or self._greetings.allows(source.ip, monotonic()):
-            self._start(source, self._verify)
+            self._start(source)
 
     async def _settle(self) -> None:
         try:
@@ -156,10 +155,11 @@ class Membership:
         now = monotonic()
         for address in self._due(now):
             self._knocked[address] = now
-            self._start(address, self._verify)
+            self._start(address)
             self._tried(address)
+        self._lookout.look(now)
         for contact in self._server.table.suspects(now):
-            self._start(contact.endpoint, self._verify)
+            self._start(contact.endpoint)
 
     def _due(self, now: float) -> list[Endpoint]:
         """The user's peers while they do not answer, all known ones while nobody does."""
@@ -182,22 +182,9 @@ class Membership:
         near = self._server.settings.neighbourhood.is_near(address.ip)
         return _KNOCK_NEAR_SECONDS if near else _KNOCK_SECONDS
 
-    def _probe(self) -> None:
-        """Send a datagram to somebody of each scope that is asked by HTTPS."""
-        server = self._server
-        for near in (True, False):
-            if server.detour.is_taken(near=near):
-                is_near = server.settings.neighbourhood.is_near
-                contacts = [each.endpoint for each in server.contacts()]
-                chosen = [each for each in contacts if is_near(each.ip) == near]
-                if chosen:
-                    self._start(server.settings.random.choice(chosen), server.asker.probe)
-
-    def _start(
-        self, address: Endpoint, act: Callable[[Endpoint], Coroutine[Any, Any, None]]
-    ) -> None:
+    def _start(self, address: Endpoint) -> None:
         if address not in self._busy:
-            task = asyncio.create_task(act(address))
+            task = asyncio.create_task(self._verify(address))
             self._busy[address] = task
             task.add_done_callback(lambda _: self._busy.pop(address, None))
 

@@ -84,6 +84,7 @@ async def begin(server: Server) -> tuple[Membership, asyncio.Task[None]]:
     membership = Membership(server, server.settings.peers, server.settings.records.contacts())
     server.greet = membership.greet
     server.may_knock_again = membership.may_knock_again
+    server.introduce = membership.introduce
     await server.open()
     return membership, asyncio.create_task(membership.run())
 

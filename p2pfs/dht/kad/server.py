@@ -103,9 +103,10 @@ class Server(KademliaServer):
         self._first_contacts = FirstContacts()
         self._tokens = Tokens(settings.random.randbytes(_SECRET_BYTES))
         self._udp_port = 0  # until it is open
-        # Two questions that `membership` answers once it lives.
+        # What `membership` does once it lives.
         self.greet: Callable[[bytes | None, Endpoint], None] = lambda _key, _source: None
         self.may_knock_again: Callable[[Endpoint], bool] = lambda _address: False
+        self.introduce: Callable[[], None] = lambda: None
         self._snapshot_due = False
         # Replaced whole, never changed, so any thread may read them.
         self.contacts_snapshot: tuple[ContactSnapshot, ...] = ()
@@ -244,6 +245,7 @@ class Server(KademliaServer):
         if self.detour.is_taken(near=False):
             self.reachability.blocked()
         self.renew_snapshots()
+        self.introduce()
 
     def _is_welcome(self, source: Endpoint) -> bool:
         """Whether a source may ask at all: its own scope counts, or the user named it."""
