@@ -8,7 +8,6 @@ from collections.abc import Iterator
 import pytest
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.wire import Reach
 from tests.sim.internet import Attachment, Received
 from tests.sim.world import Node, World
@@ -59,7 +58,7 @@ def test_behind_a_router_a_node_stays_a_client_that_nobody_lists(world: World) -
         node = await newcomer(world, Router)
         assert not await node.server.dialbacks.check()
         await asyncio.sleep(120)
-        assert not node.server.reachability.is_server(monotonic())
+        assert not node.server.reachability.is_server(node.server.monotonic())
         assert listed(world, node) == 0
         assert len(node.server.table) >= 8  # and yet it has joined
 
@@ -71,8 +70,8 @@ def test_a_node_that_strangers_reach_is_listed_once_both_ports_are_proven(world:
         node = await newcomer(world)
         assert listed(world, node) == 0
         assert await node.server.dialbacks.check()
-        assert not node.server.reachability.is_server(monotonic())
-        node.server.reachability.reached_by_https(monotonic())
+        assert not node.server.reachability.is_server(node.server.monotonic())
+        node.server.reachability.reached_by_https(node.server.monotonic())
         node.membership.introduce()
         await asyncio.sleep(60)
         assert listed(world, node) >= 8

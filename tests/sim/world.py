@@ -157,6 +157,7 @@ class World:
             node.store,
             tuple(peer.address for peer in peers),
             self.clock,
+            self.loop.time,
             self.random,
             self.k,
             server,

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.clocks import Clocks
 from p2pfs.dht.kad.detour import PATIENCE_SECONDS
 from p2pfs.dht.kad.errors import SilentError
@@ -72,6 +71,7 @@ class Asker:
         self._is_listed = is_listed
         self._random = settings.random
         self._clock = settings.clock
+        self._monotonic = settings.monotonic
         self.clocks = Clocks()
         self._handshakes: dict[Endpoint, _Handshake] = {}
 
@@ -103,18 +103,18 @@ class Asker:
         """How long its answer may take before others are asked in its place."""
         if self._detour.is_taken_to(to):
             return PATIENCE_SECONDS
-        return self._acquaintances.patience(to, monotonic())
+        return self._acquaintances.patience(to, self._monotonic())
 
     async def probe(self, to: Endpoint) -> None:
         """See whether a datagram gets through to a node that has answered before."""
-        started = monotonic()
+        started = self._monotonic()
         ping = Ping(nonce=self._random.randbytes(NONCE_BYTES))
         try:
             await self._protocol.call(to, ping, _PROBE_SECONDS)
         except (SilentError, MalformedError):
             return
         self._detour.answered(to)
-        self._acquaintances.answered(to, monotonic() - started)
+        self._acquaintances.answered(to, self._monotonic() - started)
 
     async def _ask(self, to: Endpoint, request: Request) -> tuple[Reply, bytes | None]:
         """The reply, and the key of the connection it came over; None if it was a datagram."""
@@ -141,7 +141,7 @@ class Asker:
         try:
             reply, key = await self._detour.ask(to, request)
         except SilentError:
-            self._acquaintances.kept_silent(to, monotonic())
+            self._acquaintances.kept_silent(to, self._monotonic())
             raise
         self._acquaintances.heard(to)
         return reply, key
@@ -153,11 +153,11 @@ class Asker:
         request = msgspec.structs.replace(request, token=token, sender=sender)
         reply = await self._timed(to, request)
         if reply.token is not None:
-            self._acquaintances.keep_token(to, reply.token, monotonic())
+            self._acquaintances.keep_token(to, reply.token, self._monotonic())
         return reply
 
     async def _token(self, to: Endpoint) -> bytes:
-        token = self._acquaintances.token(to, monotonic())
+        token = self._acquaintances.token(to, self._monotonic())
         if token is not None:
             return token
         handshake = self._handshakes.get(to)
@@ -179,7 +179,7 @@ class Asker:
         reply = await self._timed(to, Ping(nonce=self._random.randbytes(NONCE_BYTES)))
         if reply.token is None:
             raise MalformedError("an answer without a token")
-        self._acquaintances.keep_token(to, reply.token, monotonic())
+        self._acquaintances.keep_token(to, reply.token, self._monotonic())
         return reply.token
 
     def _need_budget(self, to: Endpoint) -> None:
@@ -188,14 +188,14 @@ class Asker:
             raise SilentError(f"{to} has been asked often enough, and never answered")
 
     async def _timed(self, to: Endpoint, request: Request) -> Reply:
-        started = monotonic()
+        started = self._monotonic()
         self._acquaintances.asking(to)
         self._detour.sent(to)
         try:
             reply = await self._protocol.call(to, request, self._acquaintances.timeout(to))
         except SilentError:
-            self._acquaintances.kept_silent(to, monotonic())
+            self._acquaintances.kept_silent(to, self._monotonic())
             raise
-        self._acquaintances.answered(to, monotonic() - started)
+        self._acquaintances.answered(to, self._monotonic() - started)
         self._detour.answered(to)
         return reply

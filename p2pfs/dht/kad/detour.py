@@ -10,7 +10,6 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.blockade import Blockade
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.wire import (
     MESSAGE_ID_BYTES,
@@ -53,6 +52,7 @@ class Detour:
         self,
         envelope: Envelope,
         random: Random,
+        monotonic: Callable[[], float],
         is_near: Callable[[str], bool],
         https_of: Callable[[Endpoint], Endpoint],
         changed: Callable[[], None],
@@ -60,6 +60,7 @@ class Detour:
         self.post: PostMessage | None = None  # until trio offers it; simulations have none
         self._envelope = envelope
         self._random = random
+        self._monotonic = monotonic
         self._is_near = is_near
         self._https_of = https_of
         self._changed = changed
@@ -68,7 +69,7 @@ class Detour:
 
     def sent(self, to: Endpoint) -> None:
         """A datagram has left that should be answered."""
-        self._blockade(to).sent(monotonic())
+        self._blockade(to).sent(self._monotonic())
 
     def answered(self, by: Endpoint) -> None:
         """A datagram was answered."""
@@ -86,7 +87,7 @@ class Detour:
 
     def is_due(self, *, near: bool) -> bool:
         """Whether it is to be found out if the near, or the far, answer datagrams."""
-        return self._blockades[near].is_due(monotonic())
+        return self._blockades[near].is_due(self._monotonic())
 
     def looked(self, *, near: bool) -> None:
         """Some of them were asked."""

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 
 from p2pfs.addresses import prefix_group
 from p2pfs.dht.kad.budget import RateLimit
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.referrals import pack_address, parse_address
 from p2pfs.dht.kad.wire import Dial, Dialed, Reach
@@ -45,7 +44,8 @@ class Dialbacks:
 
     async def check(self) -> bool:
         """Ask some contacts for one; whether strangers' datagrams get through."""
-        server, started = self._server, monotonic()
+        server = self._server
+        started = server.monotonic()
         helpers = [each.endpoint for each in server.far_contacts()]
         if not helpers:
             return server.reachability.is_heard(started)
@@ -60,7 +60,7 @@ class Dialbacks:
                 await self._arrived.wait()
         except TimeoutError:
             pass
-        return server.reachability.is_heard(monotonic())
+        return server.reachability.is_heard(server.monotonic())
 
     @property
     def may_show(self) -> bool:
@@ -80,7 +80,7 @@ class Dialbacks:
             others = [each for each in others if prefix_group(each.ip)[0] != network]
         if not others or len(self._tasks) >= _MOST_UNDER_WAY:
             return
-        if self._passed.allows(asker.ip, monotonic()):
+        if self._passed.allows(asker.ip, self._server.monotonic()):
             helper = self._server.settings.random.choice(others)
             request = Dial(dial_nonce=nonce, target=pack_address(asker))
             task = asyncio.create_task(self._ask_quietly(helper, request))
@@ -95,13 +95,13 @@ class Dialbacks:
         except MalformedError:
             return
         counts = server.settings.neighbourhood.counts(target.ip, teller.ip)
-        if counts and self._dialed.allows(target.ip, monotonic()):
+        if counts and self._dialed.allows(target.ip, server.monotonic()):
             server.protocol.tell(target, Dialed(dial_nonce=nonce))
 
     def dialed(self, nonce: bytes, source: Endpoint) -> None:
         """A nonce has come; it says something only from where nothing was sent to."""
         if not self._server.acquaintances.was_asked(source):
-            self._server.reachability.dialed(nonce, monotonic())
+            self._server.reachability.dialed(nonce, self._server.monotonic())
             self._arrived.set()
 
     def stop(self) -> None:

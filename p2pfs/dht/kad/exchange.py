@@ -10,7 +10,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.wire import Get, Outcome, Store
@@ -119,7 +118,7 @@ async def accept(server: Server, records: Sequence[tuple[Subject, bytes]], sourc
 async def _place(server: Server, subject: Subject, make: Callable[[], bytes | None]) -> Placement:
     """`make` is asked after the lookup, which may have taught this node its own addresses."""
     copies = subject.rules.copies
-    targets = server.finder.regions.closest(subject.key, copies, monotonic())
+    targets = server.finder.regions.closest(subject.key, copies, server.monotonic())
     if not targets:
         targets = await server.finder.holders(subject.key, copies)
     value = make()

@@ -10,7 +10,6 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.caps import capped, one_at_most, spread_out
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import distance, hint
 from p2pfs.dht.kad.crawl import crawl
 from p2pfs.dht.kad.errors import SilentError
@@ -66,7 +65,7 @@ class Finder:
         else:
             chosen = closest[:count]
             if lookup.is_over:  # one that was cut short may have missed some
-                self.regions.found(key, closest, monotonic())
+                self.regions.found(key, closest, self._server.monotonic())
         for contact in chosen:
             tell(contact)
         return chosen
@@ -81,7 +80,7 @@ class Finder:
         trusted = one_at_most(known, server.announced)
         starts = [contact.hint for contact in trusted]
         lookup = Lookup(key, server.own_key, starts, self._is_near, server.settings.k)
-        server.table.touch(key, monotonic())
+        server.table.touch(key, server.monotonic())
 
         async def ask(candidate: Hint) -> None:
             contact = await self._find(lookup, shown, candidate)
@@ -117,7 +116,7 @@ class Finder:
 
     async def _find(self, lookup: Lookup, shown: bytes, candidate: Hint) -> Contact | None:
         """Ask one candidate and tell the lookup; whoever is there, if its answer counts."""
-        if self._server.acquaintances.is_silent(candidate.endpoint, monotonic()):
+        if self._server.acquaintances.is_silent(candidate.endpoint, self._server.monotonic()):
             lookup.failed(candidate)
             return None
         try:
@@ -134,9 +133,9 @@ class Finder:
         """A proof is asked of those that have not given one; raises SilentError, MalformedError."""
         server, address, request = self._server, candidate.endpoint, Find(key=shown)
         known = server.table.get(candidate.public_key)
-        if known is not None and server.table.trusts(candidate, monotonic()):
+        if known is not None and server.table.trusts(candidate, server.monotonic()):
             reply = await server.asker.ask(address, request)
-            server.table.answered(address, monotonic())
+            server.table.answered(address, self._server.monotonic())
             return known, reply
         reply, proven = await server.asker.ask_proof(address, request)
         server.met(proven)

@@ -278,6 +278,8 @@ class Lookup:
         return islice((each for each in ordered if caps.take(each.place)), self._k)
 
     def _is_prompt(self, candidate: _Candidate) -> bool:
+        if candidate.state is _State.ANSWERED:  # most of them, and this is asked most often
+            return True
         return candidate.state is not _State.LATE and not self._is_out(candidate)
 
     def _is_out(self, candidate: _Candidate) -> bool:

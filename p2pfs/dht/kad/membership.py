@@ -10,7 +10,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.budget import RateLimit
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import hint
 from p2pfs.dht.kad.lookout import Lookout
 from p2pfs.dht.kad.referrals import pack_address, parse_address
@@ -131,13 +130,13 @@ class Membership:
         if found is None:
             return
         if server.table.knows(found):
-            server.table.answered(source, monotonic())
+            server.table.answered(source, server.monotonic())
             server.renew_snapshots()
             return
         if not server.table.would_admit(found) or len(self._busy) >= _MOST_GREETINGS:
             return
         near = server.settings.neighbourhood.is_near(source.ip)
-        if near or self._greetings.allows(source.ip, monotonic()):
+        if near or self._greetings.allows(source.ip, server.monotonic()):
             self._start(source)
 
     async def _settle(self) -> None:
@@ -152,7 +151,7 @@ class Membership:
 
     def _look_around(self) -> None:
         """Knock at whoever is due, and at those contacts that failed."""
-        now = monotonic()
+        now = self._server.monotonic()
         for address in self._due(now):
             self._knocked[address] = now
             self._start(address)
@@ -195,7 +194,7 @@ class Membership:
         if alone and len(table):
             self._joined.set()
         if proven and table.at(address) is None:  # a full table has no room for it
-            self._knocked[address] = monotonic() + _KNOCK_AGAIN_SECONDS
+            self._knocked[address] = self._server.monotonic() + _KNOCK_AGAIN_SECONDS
 
     async def _refresh(self) -> None:
         """Look for the own id after the first contact and every so often, and in old buckets."""
@@ -218,7 +217,7 @@ class Membership:
             await self._server.finder.lookup(self._server.own_id)
         finally:
             self._settled.set()
-        before = monotonic() - _STALE_SECONDS
+        before = self._server.monotonic() - _STALE_SECONDS
         for bucket in self._server.table.stale_buckets(before)[:_SMALL]:
             await self._server.finder.lookup(
                 random_id(self._server.own_id, bucket, self._server.settings.random)

@@ -28,6 +28,7 @@ _REFERRAL_4_BYTES = PUBLIC_KEY_BYTES + 6
 _REFERRAL_6_BYTES = PUBLIC_KEY_BYTES + 18
 
 
+@lru_cache(_REMEMBERED_ADDRESSES)
 def pack_address(address: Endpoint) -> bytes:
     """IP and port: 6 or 18 bytes."""
     return address.packed_ip + address.port.to_bytes(_PORT_BYTES, "big")

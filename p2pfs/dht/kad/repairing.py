@@ -14,7 +14,6 @@ import asyncio
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.recordpages import MAX_NAMED, parse_named, parse_names
 from p2pfs.dht.records import KEY_BYTES
@@ -140,7 +139,7 @@ class Repair:
         closest = table.closest(own_id)
         if any(answers):  # else it is this node that is cut off
             there = table.closest(own_id, len(table))
-            self._lifetime.watch(_keys_of(closest), _keys_of(there), monotonic())
+            self._lifetime.watch(_keys_of(closest), _keys_of(there), self._server.monotonic())
         region = region_of(own_id, closest, table.k)
         chosen = spread_out(own_id, closest, self._server.settings.random)
         return Round(chosen, region, self._lifetime.pause)

@@ -18,7 +18,6 @@ from p2pfs.dht.kad.acquaintances import Acquaintances
 from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.asking import Asker
 from p2pfs.dht.kad.budget import FirstContacts, RateLimit
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.detour import Detour
 from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.errors import SilentError
@@ -63,6 +62,7 @@ class Server(KademliaServer):
         super().__init__(ksize=settings.k, node_id=own_id, storage=settings.records)  # type: ignore[no-untyped-call]  # kademlia
         is_near = settings.neighbourhood.is_near
         self.settings = settings
+        self.monotonic = settings.monotonic
         self.own_key = settings.identity.public_key
         self.own_id = own_id
         self.named_ips = {peer.ip for peer in settings.peers}
@@ -88,7 +88,12 @@ class Server(KademliaServer):
         self.dialbacks = Dialbacks(self)
         self._envelope = envelope_of(settings)
         self.detour = Detour(
-            self._envelope, settings.random, is_near, self._https_of, self._way_changed
+            self._envelope,
+            settings.random,
+            settings.monotonic,
+            is_near,
+            self._https_of,
+            self._way_changed,
         )
         self.protocol = Protocol(self.node, settings.records, settings.k, settings.random)
         self.asker = Asker(
@@ -98,7 +103,7 @@ class Server(KademliaServer):
             lambda: self._udp_port,
             self.acquaintances,
             self._may_knock,
-            lambda to: self.reachability.is_server(monotonic(), near=is_near(to.ip)),
+            lambda to: self.reachability.is_server(self.monotonic(), near=is_near(to.ip)),
         )
         self._first_contacts = FirstContacts()
         self._tokens = Tokens(settings.random.randbytes(_SECRET_BYTES))
@@ -149,7 +154,7 @@ class Server(KademliaServer):
 
     def contacts(self) -> tuple[ContactSnapshot, ...]:
         """The contacts as they are now, for this turn of the loop."""
-        return self.table.snapshot(self.settings.clock() - monotonic())
+        return self.table.snapshot(self.settings.clock() - self.monotonic())
 
     def far_contacts(self) -> list[ContactSnapshot]:
         """Those that answer, beyond the scopes where everybody reaches everybody; any thread."""
@@ -178,7 +183,7 @@ class Server(KademliaServer):
         contact, seen = proven.contact, proven.seen
         if contact.public_key == self.own_key:
             return
-        self.table.admit(contact, monotonic())
+        self.table.admit(contact, self.monotonic())
         self.peer_clocks.says(contact.endpoint, proven.time - self.settings.clock())
         if self.settings.neighbourhood.counts(seen.ip, contact.endpoint.ip):
             self.observed.says(contact.public_key, contact.endpoint, seen)
@@ -186,7 +191,7 @@ class Server(KademliaServer):
 
     def failed(self, address: Endpoint) -> None:
         """Nobody answers at an address, or nothing that is worth anything."""
-        self.table.failed(address, monotonic())
+        self.table.failed(address, self.monotonic())
         self.renew_snapshots()
 
     def renew_snapshots(self) -> None:
@@ -199,7 +204,7 @@ class Server(KademliaServer):
             is_near = self.settings.neighbourhood.is_near
             near = any(is_near(contact.endpoint.ip) for contact in self.contacts_snapshot)
             near = near and not self.detour.is_taken(near=True)
-            self.is_server_snapshot = self.reachability.is_server(monotonic(), near=near)
+            self.is_server_snapshot = self.reachability.is_server(self.monotonic(), near=near)
             self.is_blocked_snapshot = any(
                 self.detour.is_taken(near=each) for each in (True, False)
             )
@@ -223,7 +228,7 @@ class Server(KademliaServer):
             may_be_own=self._may_be_own,
             greet=self._greet,
             clock=settings.clock,
-            monotonic=monotonic,
+            monotonic=settings.monotonic,
             dialbacks=self.dialbacks,
         )
 
@@ -232,7 +237,7 @@ class Server(KademliaServer):
         is_near = self.settings.neighbourhood.is_near
         if is_near(address.ip) or self.may_knock_again(address):
             return True
-        return self._first_contacts.allows(str(address), monotonic())
+        return self._first_contacts.allows(str(address), self.monotonic())
 
     def _https_of(self, address: Endpoint) -> Endpoint:
         """TCP's port is UDP's, unless the contact there has said otherwise."""
@@ -265,6 +270,6 @@ class Server(KademliaServer):
     def _greet(self, public_key: bytes | None, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""
         if not self.acquaintances.was_asked(source):
-            self.reachability.heard(monotonic())
+            self.reachability.heard(self.monotonic())
         self.acquaintances.heard(source)
         self.greet(public_key, source)

@@ -22,9 +22,10 @@ if TYPE_CHECKING:
 class Settings:
     """Whoever one node is, where it keeps what, and whom it asks first.
 
-    `clock` is UNIX seconds; `random` makes secrets and message ids, so only simulations replace
-    it, as they do `k`, which all nodes of a network share: at most `MAX_REFERRALS`.  `server` is
-    whether far nodes may list this one; None: as evidence says.
+    `clock` is UNIX seconds; `monotonic` the loop's own clock, which no step of the other moves.
+    `random` makes secrets and message ids.  Only simulations replace these two, and `k`, which all
+    nodes of a network share: at most `MAX_REFERRALS`.  `server` is whether far nodes may list this
+    one; None: as evidence says.
     """
 
     identity: Identity
@@ -34,6 +35,7 @@ class Settings:
     records: RecordStore
     peers: tuple[Endpoint, ...]
     clock: Callable[[], float] = time.time
+    monotonic: Callable[[], float] = time.monotonic
     random: random.Random = field(default_factory=random.SystemRandom)
     k: int = K
     server: bool | None = True

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.concurrency import open_nursery
-from p2pfs.dht.kad.clock import monotonic
 from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.repairing import Repair, pull
 from p2pfs.errors import P2pfsError
@@ -129,11 +128,11 @@ class Tending:
         if server.detour.is_taken(near=False):
             return False  # no datagram gets through, whoever would send one
         if by_https:
-            server.reachability.reached_by_https(monotonic())
+            server.reachability.reached_by_https(server.monotonic())
         if not await server.dialbacks.check() and by_https and not server.dialbacks.may_show:
-            server.reachability.heard(monotonic())
+            server.reachability.heard(server.monotonic())
         server.renew_snapshots()
-        if server.reachability.is_server(monotonic()):
+        if server.reachability.is_server(server.monotonic()):
             self._membership.introduce()
             return True
         return False
