@@ -13,6 +13,7 @@ import trio
 
 from p2pfs.concurrency import open_nursery
 from p2pfs.content.directory import build_directory
+from p2pfs.errors import P2pfsError
 from p2pfs.library.agenda import Agenda
 from p2pfs.library.folderscan import folders_among, list_folder, list_folders
 from p2pfs.store.share import ShareState
@@ -142,8 +143,12 @@ class Folders:
             gone = [path for path in self._disturbed if path in self._built]
             for path in gone:
                 self._drop(path)
-            if gone:
+            if not gone:
+                continue
+            try:
                 await self._remove_rows(gone)
+            except P2pfsError as error:  # the disk's trouble; their next look tries it again
+                _log.warning("directories that change are still served: %s", error)
 
     def _drop(self, path: bytes) -> None:
         cid, _ = self._built.pop(path)
@@ -153,16 +158,20 @@ class Folders:
     async def _look_safely(self, path: bytes) -> None:
         self._disturbed.discard(path)
         try:
+            await self._look_unless_unfinished(path)
+        except Exception as error:  # noqa: BLE001 the edge: one odd directory must not end the node
+            _log.warning("%r gets no content id: %s", path, error, exc_info=True)
+            self._states[path] = ShareState.FAILED, str(error)
+            self._agenda.look_after(path, _RETRY_SECONDS)
+
+    async def _look_unless_unfinished(self, path: bytes) -> None:
+        try:
             await self._look(path)
         except _UnfinishedError as reason:
             self._states[path] = ShareState.WAITING, str(reason)
             await self._forget(path)
             if path not in self._disturbed:  # else it is due earlier
                 self._agenda.look_after(path, _RETRY_SECONDS)
-        except Exception as error:  # noqa: BLE001 the edge: one odd directory must not end the node
-            _log.warning("%r gets no content id: %s", path, error, exc_info=True)
-            self._states[path] = ShareState.FAILED, str(error)
-            self._agenda.look_after(path, _RETRY_SECONDS)
 
     async def _look(self, path: bytes) -> None:
         listed = None

@@ -1,5 +1,5 @@
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,8 @@ from p2pfs.addresses import Endpoint
 from p2pfs.content.balanced import build_file
 from p2pfs.content.cid import Cid
 from p2pfs.content.directory import BuiltDirectory, build_directory
-from p2pfs.errors import NotFoundError
+from p2pfs.errors import NoSpaceError, NotFoundError
+from p2pfs.library import folders as folders_module
 from p2pfs.library.folders import Folders
 from p2pfs.library.ingest import Ingest
 from p2pfs.library.providing import Providing
@@ -114,6 +115,28 @@ async def test_a_directory_is_served_only_while_it_is_that(tmp_path: Path) -> No
         with pytest.raises(NotFoundError):
             await node.blocks.read(one.cid)
         assert await node.blocks.held(one.cid) is None
+
+
+async def test_a_full_disk_ends_nothing_and_is_tried_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused: list[bytes] = []
+
+    async def refuse(_: SharedFolders, paths: Iterable[bytes]) -> None:
+        refused.extend(paths)
+        await trio.lowlevel.checkpoint()
+        raise NoSpaceError("the disk that holds the catalogue is full")
+
+    monkeypatch.setattr(folders_module, "_RETRY_SECONDS", STILL_SECONDS)
+    async with open_publisher(tmp_path) as node:
+        node.write("d/a", b"a")
+        await node.wait_cid("d", tree({"a": b"a"}).cid)
+        with monkeypatch.context() as full:
+            full.setattr(SharedFolders, "remove", refuse)
+            node.write("d/b", b"b")
+            await wait_until(lambda: refused.count(b"d") > 2)
+            assert node.folders.cid(b"d") is None
+        await node.wait_cid("d", tree({"a": b"a", "b": b"b"}).cid)
 
 
 async def test_a_renamed_directory_is_the_same_under_its_new_name(tmp_path: Path) -> None:
