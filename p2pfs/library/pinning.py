@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncGenerator, Iterable, Iterator
 
     from p2pfs.content.cid import Cid
-    from p2pfs.library.reading import Reading
+    from p2pfs.library.reading import Reading, Resolved
     from p2pfs.store.pins import Pin, Pins
     from p2pfs.store.room import Room
 
@@ -61,19 +61,11 @@ class Pinning:
         It stays pinned if this is cancelled.  Raises as `Reading.resolve` and reads do, and
         NoSpaceError for more than the cache may hold.
         """
-        found = await self._reading.resolve(cid, parts)
-        contents = await all_below(self._reading, found)
-        files = {content.cid: content.size for content in contents if content.kind is Kind.FILE}
-        size = sum(files.values())
-        self._demand_room(found.cid, size)
-        await self._pins.add(found.cid, [(content.cid, content.size) for content in contents])
-        done = 0
-        yield Fetched(found.cid, done, size, len(files))
-        for batch in _batches(files.items()):
-            async with aclosing(self._bring(batch)) as steps:
-                async for brought in steps:
-                    done += brought
-                    yield Fetched(found.cid, done, size, len(files))
+        found, contents = await self._contents(cid, parts)
+        await self._pins.add(found, [(content.cid, content.size) for content in contents])
+        async with aclosing(self._fetch(found, contents)) as steps:
+            async for step in steps:
+                yield step
 
     async def run(self) -> None:
         """Go on with pins that were interrupted, until cancelled."""
@@ -82,9 +74,7 @@ class Pinning:
             unfinished = 0
             for cid in await self._pins.unfinished():
                 try:
-                    async with aclosing(self.pin(cid)) as steps:
-                        async for _ in steps:
-                            pass
+                    await self._go_on(cid)
                 except P2pfsError as error:
                     _log.info("%s is pinned, and not all of it is here: %s", cid, error)
                     unfinished += 1
@@ -104,6 +94,32 @@ class Pinning:
             (pin, sum(self._reading.held_bytes(content) for content in pin.contents))
             for pin in self._pins.all()
         ]
+
+    async def _contents(self, cid: Cid, parts: tuple[str, ...]) -> tuple[Cid, list[Resolved]]:
+        """What is to be pinned, and all that belongs to it; raises as `pin`."""
+        found = await self._reading.resolve(cid, parts)
+        contents = await all_below(self._reading, found)
+        self._demand_room(found.cid, sum(_files_among(contents).values()))
+        return found.cid, contents
+
+    async def _go_on(self, cid: Cid) -> None:
+        """Fetch what is not here of a pin, for as long as it is one."""
+        found, contents = await self._contents(cid, ())
+        async with aclosing(self._fetch(found, contents)) as steps:
+            async for _ in steps:
+                if not self._pins.is_pinned(cid):
+                    return
+
+    async def _fetch(self, cid: Cid, contents: list[Resolved]) -> AsyncGenerator[Fetched, None]:
+        """Begins with what is done before anything is fetched."""
+        files, done = _files_among(contents), 0
+        size = sum(files.values())
+        yield Fetched(cid, done, size, len(files))
+        for batch in _batches(files.items()):
+            async with aclosing(self._bring(batch)) as steps:
+                async for brought in steps:
+                    done += brought
+                    yield Fetched(cid, done, size, len(files))
 
     async def _bring(self, files: list[tuple[Cid, int]]) -> AsyncGenerator[int, None]:
         """Bytes that have come, bit by bit of a lone file, of several when all have come."""
@@ -140,6 +156,11 @@ class Pinning:
                 f"{cid} has {size} bytes, {pinned} are pinned already, "
                 f"and the cache may hold {self._room.quota}"
             )
+
+
+def _files_among(contents: Iterable[Resolved]) -> dict[Cid, int]:
+    """Each file once, with its size."""
+    return {content.cid: content.size for content in contents if content.kind is Kind.FILE}
 
 
 def _batches(files: Iterable[tuple[Cid, int]]) -> Iterator[list[tuple[Cid, int]]]:

@@ -104,3 +104,24 @@ async def test_an_interrupted_pin_is_gone_on_with(tmp_path: Path) -> None:
                     await trio.sleep(0.05)
             nursery.cancel_scope.cancel()
         assert pins.is_pinned(root)
+
+
+async def test_what_is_unpinned_while_another_is_gone_on_with_stays_unpinned(
+    tmp_path: Path,
+) -> None:
+    client = FakeClient(LARGE, a=FakePeer(rate=16 * MIB))
+    async with pinning_of(tmp_path, client) as (pinning, pins, store):
+        files = [LARGE, SMALL[0]]
+        for dag in files:
+            await pins.add(dag.root, [(dag.root, dag.size)])
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(pinning.run)
+            with trio.fail_after(5):
+                while not any(held.present for held in store.objects.values()):  # noqa: ASYNC110
+                    await trio.sleep(0.01)
+            for dag in files:
+                await pinning.unpin(dag.root)
+            await trio.sleep(1.5)
+            nursery.cancel_scope.cancel()
+        assert not pins.contents()
+        assert not store.objects[LARGE.root].present.covers(0, LARGE.size)
