@@ -277,7 +277,10 @@ class Download:
 
     async def _bring_stray(self, leaf: Leaf) -> None:
         fetch = partial(self._strays.fetch, leaf)
-        await self._intake.bring(leaf, fetch, partial(self._arrived, leaf))
+        try:
+            await self._intake.bring(leaf, fetch, partial(self._arrived, leaf))
+        finally:
+            self._strays.ended(leaf, trio.current_time())
 
     async def _check(self, span: Span) -> None:
         await self._object.check(*span)

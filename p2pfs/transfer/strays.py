@@ -41,7 +41,10 @@ _REMEMBERED_PROVIDERS = 4
 
 
 class Strays:
-    """Of one object.  Everything but `fetch` is immediate."""
+    """Of one object.  Everything but `fetch` is immediate.
+
+    Each leaf that was taken is under way until it is `ended`, whether or not it was fetched.
+    """
 
     def __init__(self, held: Object, client: Client, whereabouts: Whereabouts) -> None:
         self._object = held
@@ -52,7 +55,7 @@ class Strays:
         self._met: dict[bytes, Provider] = {}
 
     def take(self, missing: Iterable[Span], now: float) -> list[Leaf]:
-        """The leaves to `fetch` now, out of what is missing and nobody else will give."""
+        """The leaves to bring now, out of what is missing and nobody else will give."""
         taken: list[Leaf] = []
         for leaf in self._raw_leaves(missing):
             if len(self._under_way) >= _AT_ONCE:
@@ -71,7 +74,7 @@ class Strays:
         return bool(self._under_way)
 
     async def fetch(self, leaf: Leaf, sink: Landing) -> None:
-        """Bring one that was taken, if anybody has it."""
+        """Write one that was taken, if anybody has it."""
         try:
             known, find = self._whereabouts(leaf.cid)
             known = [*self._met.values(), *known]
@@ -83,9 +86,11 @@ class Strays:
             raise
         except P2pfsError as error:
             _log.debug("the chunk %s is nowhere else: %s", leaf.cid, error)
-        finally:
-            self._sought_at[leaf.start] = trio.current_time()
-            self._under_way.discard(leaf.start)
+
+    def ended(self, leaf: Leaf, now: float) -> None:
+        """It was brought, or could not be."""
+        self._sought_at[leaf.start] = now
+        self._under_way.discard(leaf.start)
 
     async def _find(self, find: FindProviders, found: Callable[[Provider], None]) -> None:
         def note(provider: Provider) -> None:

@@ -697,3 +697,22 @@ async def test_a_reader_hears_of_the_file_when_its_chunks_are_nowhere_else_eithe
             with pytest.raises(UnreachableError), trio.fail_after(30):
                 await download.wait(0, CHUNK)
     assert strays.lookups == 1
+
+
+async def test_chunks_that_got_no_room_are_no_hope_for_the_next_reader(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, _ = file_of(2 * MIB)
+    client, room = FakeClient(dag, gone=FakePeer(is_gone=True)), FakeRoom()
+    async with downloading(client, dag, room=room) as (download, held):
+        await keep_all_nodes(held, dag)
+        with pytest.raises(UnreachableError):  # by now nobody is left but who has the chunks
+            await download.wait(4 * CHUNK, 5 * CHUNK)
+        room.is_tight = True
+        with trio.CancelScope() as reader:  # gone before its chunk has room
+            reader.cancel()
+            await download.wait(0, CHUNK)
+        await trio.testing.wait_all_tasks_blocked()
+        room.is_tight = False
+        with pytest.raises(UnreachableError), trio.fail_after(60):
+            await download.wait(0, CHUNK)
