@@ -105,7 +105,7 @@ async def fetch_date(address: Endpoint, context: ssl.SSLContext) -> float:
             return _date_of(await _head(stream))
     except (trio.TooSlowError, trio.BrokenResourceError) as error:
         raise PeerUnavailableError(f"{address} does not answer") from error
-    except (ValueError, TypeError, HTTPException) as error:
+    except (ValueError, TypeError, OverflowError, HTTPException) as error:
         raise PeerUnavailableError(f"{address} does not say what time it is") from error
 
 
@@ -121,5 +121,8 @@ async def _head(stream: TlsStream) -> bytes:
 
 
 def _date_of(head: bytes) -> float:
-    """Raises ValueError, TypeError or HTTPException."""
-    return parsedate_to_datetime(str(parse_headers(io.BytesIO(head))["Date"])).timestamp()
+    """Raises ValueError, TypeError, OverflowError or HTTPException."""
+    date = parsedate_to_datetime(str(parse_headers(io.BytesIO(head))["Date"])).timestamp()
+    if date < 0:  # no datagram could be sealed with it
+        raise ValueError("before 1970")
+    return date

@@ -58,6 +58,8 @@ async def test_whoever_has_another_secret_is_told_apart() -> None:
         b"SSH-2.0-x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nDate: yesterday\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nDate: Mon, 99 Nov 2026 10:00:00 GMT\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDate: Sun, 01 Nov 99999999999999999999 10:00:00 GMT\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nDate: Wed, 31 Dec 1969 23:59:59 GMT\r\n\r\n",
         b"HTTP/1.1 200 OK\r\nServer: x\r\n\r\n",
         b"HTTP/1.1 200 OK\r\n" + b"X: y\r\n" * 10_000,
         b"x" * 100_000,
