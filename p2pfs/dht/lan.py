@@ -156,11 +156,15 @@ class _Radio:
         name: str,
         state_change: ServiceStateChange,
     ) -> None:
-        from zeroconf import ServiceStateChange
+        from zeroconf import Error, ServiceStateChange
 
         if name == self._own.name or state_change is ServiceStateChange.Removed:
             return
-        service = zeroconf.get_service_info(service_type, name, _DETAILS_MILLISECONDS)
+        try:
+            service = zeroconf.get_service_info(service_type, name, _DETAILS_MILLISECONDS)
+        except Error as error:  # no name of a service; raised on, it would end the thread
+            _log.debug("what the LAN announces as %r is left out: %s", name, error)
+            return
         if service is not None and self._own.is_kin(name, service.properties):
             for address in _addresses(service, self._near):
                 self._heard(address)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gc
 import logging
+import socket
 import threading
 
 import pytest
 import trio
-from zeroconf import ServiceInfo
+from zeroconf import DNSOutgoing, DNSPointer, ServiceInfo
+from zeroconf.const import _CLASS_IN, _FLAGS_AA, _FLAGS_QR_RESPONSE, _TYPE_PTR
 
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht import lan
@@ -44,6 +46,38 @@ async def test_nodes_of_one_network_find_each_other_and_no_others() -> None:
             start(2)
     assert found == {1: Endpoint("127.0.0.1", 7002), 2: Endpoint("127.0.0.1", 7001)}
     assert not [each.name for each in threading.enumerate() if "eroconf" in each.name]
+
+
+async def test_names_that_no_service_can_have_deafen_nobody() -> None:
+    found = trio.Event()
+
+    async def tell(_: Endpoint) -> None:
+        found.set()
+
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(discover, NETWORK, 7001, LOOPBACK, NEAR, tell)
+            await trio.sleep(0.2)
+            for instance in ("\x01", "a." * 40, "\x7f", "\ufffd" * 21):
+                say_there_is(f"{instance}.{SERVICE}")
+            await trio.sleep(0.2)
+            nursery.start_soon(discover, NETWORK, 7002, LOOPBACK, NEAR, nobody_yet)
+            await found.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def nobody_yet(_: Endpoint) -> None:
+    """The other end may be told as well."""
+
+
+def say_there_is(name: str) -> None:
+    """Answer, as any machine of the LAN can, that there is a service of that name."""
+    answer = DNSOutgoing(_FLAGS_QR_RESPONSE | _FLAGS_AA)
+    answer.add_answer_at_time(DNSPointer(SERVICE, _TYPE_PTR, _CLASS_IN, 4_500, name), 0)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(LOOPBACK[0]))
+        for packet in answer.packets():
+            sock.sendto(packet, ("224.0.0.251", 5353))
 
 
 async def test_it_ends_while_it_begins() -> None:
