@@ -112,9 +112,9 @@ class Detour:
         return reply, key
 
     async def _posted(self, to: Endpoint, body: bytes) -> tuple[bytes, bytes]:
-        if self.post is None:
-            raise SilentError("there is no HTTPS here")
         async with self._at_once:
+            if self.post is None:
+                raise SilentError("there is no HTTPS here")
             try:
                 async with asyncio.timeout(_ANSWER_SECONDS):
                     return await self.post(self._https_of(to), body)

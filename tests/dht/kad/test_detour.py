@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import random
+
 import msgspec
 import pytest
 import trio
@@ -9,10 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.detour import reply_in
+from p2pfs.dht.kad.detour import Detour, reply_in
+from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.proof import Prover
 from p2pfs.dht.kad.referrals import pack_address, parse_referrals
+from p2pfs.dht.kad.sealed import Envelope
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM_BYTES,
@@ -32,7 +37,7 @@ from p2pfs.dht.kad.wire import (
     parse_request,
 )
 from p2pfs.dht.records import create_provider_record, provider_subject, tag_subject
-from p2pfs.errors import MalformedError
+from p2pfs.errors import MalformedError, UnreachableError
 from p2pfs.identity import Identity
 from tests.dht.kad.nodes import (
     LOOPBACK,
@@ -257,3 +262,23 @@ async def test_https_that_never_answers_costs_three_seconds_and_not_more(silent:
             await node.wait_settled()
         assert not node.is_blocked
         nursery.cancel_scope.cancel()
+
+
+def test_whoever_waits_for_his_turn_when_https_ends_gets_an_answer() -> None:
+    async def run() -> list[object]:
+        envelope = Envelope(None, lambda: 0.0, random.Random(1))
+        detour = Detour(envelope, random.Random(1), lambda _: True, lambda to: to, lambda: None)
+        ends = asyncio.Event()
+
+        async def post(*_: object) -> tuple[bytes, bytes]:
+            await ends.wait()
+            raise UnreachableError("the node is stopping")
+
+        detour.post = post
+        asking = [asyncio.create_task(detour.ask(FAR, Ping())) for _ in range(65)]
+        await asyncio.sleep(0)
+        detour.post = None
+        ends.set()
+        return list(await asyncio.gather(*asking, return_exceptions=True))
+
+    assert {type(said) for said in asyncio.run(run())} == {SilentError}
