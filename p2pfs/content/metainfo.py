@@ -58,6 +58,13 @@ _TIME_BITS = 63
 _MILLISECONDS = 1_000
 
 
+class UntimelyError(MalformedError):
+    """Signed for another time than it is here, by this node's clock.
+
+    Whoever passes it on may have another clock, and is no liar for that.
+    """
+
+
 @dataclass(frozen=True, slots=True)
 class Description:
     """What a publisher has to say of a file; `tags` in any order and number, in normal form."""
@@ -150,14 +157,17 @@ def next_seq(accepted: int | None, now_milliseconds: int) -> int:
 
 
 def parse_meta(raw: bytes, network: Network, now: int) -> MetaInfo:
-    """A meta-info from the network, all limits, times and the signature checked; MalformedError."""
+    """A meta-info from the network, all limits and the signature checked, and then its times.
+
+    Raises MalformedError, for times UntimelyError.
+    """
     meta = parse_kept_meta(raw, network)
     if meta.expires > now + LIFETIME_SECONDS + SKEW_SECONDS:
-        raise MalformedError("a meta-info that lives too long")
+        raise UntimelyError("a meta-info that lives too long")
     if has_expired(meta.expires, now):
-        raise MalformedError("a meta-info that has expired")
+        raise UntimelyError("a meta-info that has expired")
     if meta.seq > (now + SKEW_SECONDS) * _MILLISECONDS:
-        raise MalformedError("a meta-info from the future")
+        raise UntimelyError("a meta-info from the future")
     return meta
 
 

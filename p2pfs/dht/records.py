@@ -17,6 +17,7 @@ from p2pfs.content.metainfo import (
     MAX_META_BYTES,
     SKEW_SECONDS,
     MetaInfo,
+    UntimelyError,
     has_expired,
     parse_meta,
 )
@@ -235,7 +236,10 @@ def value_digest(value: bytes) -> bytes:
 
 
 def verified(subject: Subject, value: bytes, network: Network, now: int) -> Said:
-    """What a value says, if it may stand under this subject now; raises MalformedError."""
+    """What a value says, if it may stand under this subject now.
+
+    Raises MalformedError; UntimelyError for what may be right by another clock.
+    """
     check = verified_provider if subject.kind == PROVIDER else verified_meta
     return check(subject, value, network, now)
 
@@ -244,7 +248,7 @@ def verified_provider(subject: Subject, value: bytes, network: Network, now: int
     """The provider record of that content; raises MalformedError."""
     record = parse_provider_record(value, network)
     if record.expires > now + LIFETIME_SECONDS + SKEW_SECONDS or has_expired(record.expires, now):
-        raise MalformedError("a provider record that has expired, or lives too long")
+        raise UntimelyError("a provider record that has expired, or lives too long")
     if subject.kind != PROVIDER or subject.parts[0] not in record.multihashes:
         raise MalformedError("a provider record that is about something else")
     return record

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import trio
 
 from p2pfs.concurrency import open_nursery
+from p2pfs.content.metainfo import UntimelyError
 from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.exchange import Heard, Holding
 from p2pfs.dht.recordpages import MAX_KNOWN, parse_page
@@ -134,11 +135,16 @@ class Collection(Generic[T]):
             cursor = page.next
 
     def _heard(self, values: Iterable[bytes], told_by: str | None) -> tuple[list[T], bool]:
-        """What the values say up to the first wrong one, and whether there was none."""
+        """What the values say up to the first wrong one, and whether there was none.
+
+        What has expired here, and not yet by the holder's clock, is not wrong.
+        """
         said: list[T] = []
         for value in values:
             try:
                 meant = self._read(value, told_by)
+            except UntimelyError:
+                meant = None
             except MalformedError:
                 return said, False
             self._digests.add(value_digest(value))

@@ -7,9 +7,11 @@ which has HTTPS.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from p2pfs.content.metainfo import UntimelyError
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.wire import Get, Outcome, Store
@@ -18,7 +20,7 @@ from p2pfs.dht.recordstore import is_full
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.kad.server import Server
@@ -158,13 +160,17 @@ async def _read(server: Server, subject: Subject, contact: Contact) -> Holding:
     """What fits a datagram; nothing of a holder that answers with a wrong record."""
     try:
         reply = await _ask_twice(server, contact, Get(key=subject.key))
-        records = tuple(
-            verified_record(subject, value, server.settings.network, server.now())
-            for value in reply.values or ()
-        )
+        records = tuple(_timely(server, subject, reply.values or ()))
     except (SilentError, MalformedError):
         return Holding(contact, (), 0)
     return Holding(contact, records, reply.more)
+
+
+def _timely(server: Server, subject: Subject, values: Iterable[bytes]) -> Iterator[Record]:
+    """Without those that have expired by this node's clock, and not yet by the holder's."""
+    for value in values:
+        with suppress(UntimelyError):
+            yield verified_record(subject, value, server.settings.network, server.now())
 
 
 async def _store(server: Server, contact: Contact, subject: Subject, value: bytes) -> Reply | None:

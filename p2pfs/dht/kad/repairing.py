@@ -11,9 +11,11 @@ for `peers`, where they lie for the record store.
 from __future__ import annotations
 
 import asyncio
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
+from p2pfs.content.metainfo import UntimelyError
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.recordpages import MAX_NAMED, parse_named, parse_names
 from p2pfs.dht.records import KEY_BYTES
@@ -156,12 +158,14 @@ class Repair:
     async def take(self, encoded: bytes, teller: str) -> int:
         """How many of a neighbour's records are kept, of those that belong here.
 
-        Raises MalformedError at the first wrong one.
+        Raises MalformedError at the first wrong one; what has expired here, and not yet by his
+        clock, is left out.
         """
-        kept = 0
+        kept, desk = 0, self._server.desk
         for subject, value, network_ip in parse_named(encoded):
             if self._belongs(subject.key):
-                kept += self._server.desk.take_repaired(subject, value, network_ip, teller)
+                with suppress(UntimelyError):
+                    kept += desk.take_repaired(subject, value, network_ip, teller)
             await asyncio.sleep(_GIVE_WAY_SECONDS)
         return kept
 

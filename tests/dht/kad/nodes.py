@@ -84,12 +84,19 @@ def expiry() -> int:
     return int(time.time()) + HOUR
 
 
-def meta_of(publisher: Identity, content: bytes, *tags: str, seq: int | None = None) -> MetaInfo:
+def meta_of(
+    publisher: Identity,
+    content: bytes,
+    *tags: str,
+    seq: int | None = None,
+    expires: int | None = None,
+) -> MetaInfo:
     description = Description(
         cid_of(content), f"{content.hex()[:12]}.txt", len(content), 0, "text/plain", tags
     )
     number = int(time.time() * 1000) if seq is None else seq
-    return create_meta(description, (), number, expiry(), publisher.private_key, NETWORK)
+    until = expiry() if expires is None else expires
+    return create_meta(description, (), number, until, publisher.private_key, NETWORK)
 
 
 async def no_page(_key: bytes, address: Endpoint, *_: bytes) -> bytes:

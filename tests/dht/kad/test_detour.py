@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 
 import msgspec
 import pytest
@@ -266,8 +267,9 @@ async def test_https_that_never_answers_costs_three_seconds_and_not_more(silent:
 
 def test_whoever_waits_for_his_turn_when_https_ends_gets_an_answer() -> None:
     async def run() -> list[object]:
-        envelope = Envelope(None, lambda: 0.0, random.Random(1))
-        detour = Detour(envelope, random.Random(1), lambda _: True, lambda to: to, lambda: None)
+        envelope = Envelope(None, time.time, random.Random(1))
+        dice, now = random.Random(1), time.monotonic
+        detour = Detour(envelope, dice, now, lambda _: True, lambda to: to, lambda: None)
         ends = asyncio.Event()
 
         async def post(*_: object) -> tuple[bytes, bytes]:

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 from p2pfs.addresses import Endpoint
+from p2pfs.content.metainfo import SKEW_SECONDS, MetaInfo
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.referrals import pack_referrals
 from p2pfs.dht.kad.wire import (
@@ -261,6 +262,21 @@ async def test_a_holder_that_hands_out_a_wrong_record_is_not_heard() -> None:
         found: list[object] = []
         await victim.search("jazz", found.append)
         assert len(found) == 1
+
+
+async def test_what_has_not_yet_expired_by_a_holders_clock_hides_nothing_else() -> None:
+    over = meta_of(identity(), b"noise", "jazz", expires=int(time.time()) - SKEW_SECONDS - 5)
+    good = meta_of(identity(), b"song", "jazz")
+
+    def answer(request: Request) -> Reply:
+        values = (over.encoded, good.encoded)
+        return Reply(values=values) if isinstance(request, Get) else Reply(count=2)
+
+    async with open_victim() as (victim, _, stranger):
+        stranger.answer = answer
+        found: list[MetaInfo] = []
+        await victim.search("jazz", found.append)
+        assert [meta.cid for meta in found] == [good.cid]
 
 
 async def test_a_holder_that_goes_silent_before_it_is_read_costs_a_moment() -> None:

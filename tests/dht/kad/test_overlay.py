@@ -10,19 +10,26 @@ import trio
 import trio.testing
 
 from p2pfs.addresses import Endpoint, Neighbourhood
-from p2pfs.content.metainfo import MetaInfo
+from p2pfs.content.metainfo import SKEW_SECONDS, MetaInfo
 from p2pfs.dht.kad.opening import open_overlay
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Overlay, Provider
-from p2pfs.dht.recordpages import MAX_PAGE_VALUE_BYTES, encode_batches, encode_page
+from p2pfs.dht.recordpages import (
+    MAX_PAGE_VALUE_BYTES,
+    encode_batches,
+    encode_named,
+    encode_page,
+)
 from p2pfs.dht.records import (
+    Subject,
     create_provider_record,
     parse_subject,
     provider_subject,
+    record_of,
     tag_subject,
 )
-from p2pfs.errors import NoPeersError, NotRunningError
+from p2pfs.errors import MalformedError, NoPeersError, NotRunningError
 from p2pfs.identity import Identity
 from tests.dht.kad.nodes import (
     LOOPBACK,
@@ -184,6 +191,45 @@ async def test_more_records_than_a_datagram_holds_come_over_https() -> None:
     assert len(found) == len(metas)
     assert set(asked) == {(own.public_key, address)}
     assert MAX_PAGE_VALUE_BYTES > 4_000
+
+
+async def test_pages_go_on_past_what_has_not_yet_expired_by_the_holders_clock() -> None:
+    over = int(time.time()) - SKEW_SECONDS - 5
+    metas = [meta_of(identity(), b"%d" % number, "jazz") for number in range(3)]
+    pages = [[meta_of(identity(), b"over", "jazz", expires=over), metas[0]], metas[1:]]
+
+    async def fetch_page(
+        _key: bytes, _at: Endpoint, _: bytes, cursor: bytes, _known: bytes
+    ) -> bytes:
+        page = pages[len(cursor)]
+        return encode_page((meta.encoded for meta in page), None if cursor else b"2")
+
+    store = MemoryRecordStore()
+    async with open_node(store=store) as (holder, address):
+        many = [meta_of(identity(), b"m%d" % number, "jazz") for number in range(20)]
+        for batch in encode_batches([(tag_subject("jazz"), meta.encoded) for meta in many]):
+            await holder.accept(batch, LOOPBACK)
+        async with open_node(address, fetch_page=fetch_page) as (reader, _):
+            found: list[MetaInfo] = []
+            await reader.search("jazz", found.append)
+    assert {meta.cid for meta in metas} <= {meta.cid for meta in found}
+
+
+async def test_repair_goes_on_past_what_has_not_yet_expired_by_a_neighbours_clock() -> None:
+    over = meta_of(identity(), b"over", "jazz", expires=int(time.time()) - SKEW_SECONDS - 5)
+    good, wrong = (meta_of(identity(), name, "jazz") for name in (b"good", b"wrong"))
+    jazz, rock = tag_subject("jazz"), tag_subject("rock")
+
+    def told(*records: tuple[Subject, MetaInfo]) -> bytes:
+        told = [(record_of(subject, meta), "127.0.0.0") for subject, meta in records]
+        return encode_named(told)
+
+    store = MemoryRecordStore()
+    async with open_node(store=store) as (node, _):
+        assert await node.tending.take(told((jazz, over), (jazz, good)), LOOPBACK) == 1
+        with pytest.raises(MalformedError):
+            await node.tending.take(told((rock, wrong)), LOOPBACK)
+    assert store.count(jazz.key, int(time.time())) == 1
 
 
 async def test_a_holder_without_https_gives_what_datagrams_hold() -> None:
