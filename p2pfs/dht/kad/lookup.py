@@ -114,6 +114,7 @@ class Lookup:
         hints = list(islice(starts, STARTS))
         self._paths = [_Path(MAX_ASKED // len(hints)) for _ in hints]
         added = [self._add(hint, path) for hint, path in zip(hints, self._paths, strict=True)]
+        # Those of them that have not answered yet.
         self._starts = [each for each in added if each is not None]
         # Whose next steps are still to be taken.
         self._open: list[_Candidate] = []
@@ -218,6 +219,8 @@ class Lookup:
     def _settle(self, candidate: _Candidate, state: _State) -> None:
         self._under_way -= candidate.state is _State.ASKED
         candidate.state = state
+        if state is not _State.LATE and candidate in self._starts:
+            self._starts.remove(candidate)
         if not candidate.referrers and state in (_State.FAILED, _State.LATE):
             self._spare += candidate.path.left
             candidate.path.left = 0
