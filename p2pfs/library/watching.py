@@ -8,7 +8,7 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import psutil
 import trio
@@ -45,6 +45,13 @@ _TOO_MANY = (
     "the folder has more folders than the kernel watches for one user; raise "
     "fs.inotify.max_user_watches (sysctl) to have changes behind the mount noticed at once"
 )
+
+
+class _Left(NamedTuple):
+    """The name that something had before it moved."""
+
+    path: bytes
+    is_folder: bool
 
 
 class Watching:
@@ -89,7 +96,7 @@ class Watching:
 
     async def _take(self, events: Iterable[Event]) -> None:
         came: list[bytes] = []
-        moved: dict[int, bytes] = {}
+        moved: dict[int, _Left] = {}
         written: dict[bytes, None] = {}
         for event in events:
             if event.mask & flags.Q_OVERFLOW:
@@ -104,22 +111,22 @@ class Watching:
         for path in written:
             self._hints.changed(path)
         await self._came(dict.fromkeys(came))
-        for path in moved.values():  # last: a row moves if its file is found before it is missed
-            self._gone(path)
+        for left in moved.values():  # last: a row moves if its file is found before it is missed
+            self._gone(left)
 
     def _tell(
-        self, event: Event, path: bytes, moved: dict[int, bytes], written: dict[bytes, None]
+        self, event: Event, path: bytes, moved: dict[int, _Left], written: dict[bytes, None]
     ) -> None:
-        """`moved` are the names that files have left, by cookie, until it is seen where to.
+        """`moved` are the names that something has left, by cookie, until it is seen where to.
 
         `written` is told once for all events of a path: a new file alone is three.
         """
         if event.mask & flags.MOVED_FROM:
-            moved[event.cookie] = path
+            moved[event.cookie] = _Left(path, bool(event.mask & flags.ISDIR))
         elif event.mask & flags.MOVED_TO and event.cookie in moved:
             old = moved.pop(event.cookie)
-            if old in written:
-                written[path] = written.pop(old)
+            if old.path in written:
+                written[path] = written.pop(old.path)
             self._moved(old, path)
         elif event.mask & flags.DELETE:
             self._hints.removed(path)
@@ -130,24 +137,31 @@ class Watching:
         else:
             written[path] = None
 
-    def _moved(self, old: bytes, new: bytes) -> None:
-        for descriptor, path in self._folders.items():
-            if path == old or path.startswith(old + b"/"):
-                self._folders[descriptor] = new + path[len(old) :]
-        self._hints.renamed(old, new)
+    def _moved(self, old: _Left, new: bytes) -> None:
+        for descriptor, folder in self._watched_in(old):
+            self._folders[descriptor] = new + folder[len(old.path) :]
+        self._hints.renamed(old.path, new)
 
     async def _came(self, folders: Iterable[bytes]) -> None:
         for path in folders:
             await self.watch(path)
             self._hints.agenda.look(path)
 
-    def _gone(self, path: bytes) -> None:
+    def _gone(self, left: _Left) -> None:
         """Moved to where nothing is watched; that may be a folder so new that it is not yet."""
-        for descriptor, folder in list(self._folders.items()):
-            if folder == path or folder.startswith(path + b"/"):
-                del self._folders[descriptor]
-                self._forget(descriptor)
-        self._hints.changed(path)
+        for descriptor, _ in self._watched_in(left):
+            del self._folders[descriptor]
+            self._forget(descriptor)
+        self._hints.changed(left.path)
+
+    def _watched_in(self, left: _Left) -> list[tuple[int, bytes]]:
+        """Of a folder, it and those below it; files move by the thousand, and have none."""
+        path, is_folder = left
+        return [
+            (descriptor, folder)
+            for descriptor, folder in (self._folders.items() if is_folder else ())
+            if folder == path or folder.startswith(path + b"/")
+        ]
 
     def _forget(self, descriptor: int) -> None:
         try:

@@ -5,7 +5,7 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 import pytest
 import trio
@@ -69,6 +69,24 @@ async def test_moves_behind_the_mount_need_no_hashing(tmp_path: Path) -> None:
         assert [row.hash_seconds for row in after] == [row.hash_seconds for row in before]
         (share.folder / "new" / "deep" / "more").write_bytes(b"still watched, by its new name")
         await share.wait_share("new/deep/more")
+
+
+async def test_a_file_that_moves_costs_no_look_at_all_watched_folders(tmp_path: Path) -> None:
+    class Untouched(dict[int, bytes]):
+        def items(self) -> NoReturn:
+            raise AssertionError("with many folders that takes long, and thousands of files move")
+
+    async with open_share_folder(tmp_path) as share:
+        for name in ("stays", "leaves"):
+            (share.folder / name).write_bytes(name.encode())
+            await share.wait_share(name)
+        watching = share.ingest.watching
+        watching._folders = Untouched(watching._folders)
+        (share.folder / "stays").rename(share.folder / "new")
+        (share.folder / "leaves").rename(tmp_path / "elsewhere")
+        await share.wait_share("new", b"stays")
+        await share.wait_gone("stays")
+        await share.wait_gone("leaves")
 
 
 @pytest.mark.parametrize(
