@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from p2pfs.store.dags import Dags
     from p2pfs.store.swept import SharedFile, SweptFiles
 
-    # Announces the first of these multihashes until then; raises NoPeersError.
+    # Announces the first of these multihashes until then, none if nobody takes them; raises
+    # NoPeersError if nobody could be asked.
     Announce = Callable[[Sequence[bytes], int], Awaitable[Swept]]
 
 _log = logging.getLogger(__name__)
@@ -75,6 +76,7 @@ class Sweep:
         self._addresses = addresses
         self._most = most
         self._clock = clock
+        self._refused: set[bytes] = set()  # hashes that nobody has taken when they came first
 
     async def run(self) -> None:
         """Until cancelled."""
@@ -97,13 +99,15 @@ class Sweep:
         chunks = await self._chunks(begun.files)
         done = bisect_right(chunks, begun.place, key=lambda chunk: chunk.key)
         while done < len(chunks):
-            step = _Step(chunks[done : done + LANES * LANE_CHUNKS], self._announce, self._clock)
+            ahead = chunks[done : done + LANES * LANE_CHUNKS]
+            step = _Step(ahead, self._announce, self._clock, self._refused)
             await step.run(rate)
             if step.done:
                 done += step.done
                 await self._files.reach(chunks[done - 1].key)
             if step.failure is not None:
                 raise step.failure
+        self._refused.clear()
         await self._files.end(Told(begun.started + LIFETIME_SECONDS, at))
 
     async def _begin(self, at: tuple[str, ...], now: int) -> float | None:
@@ -138,16 +142,21 @@ class Sweep:
 
 
 class _Step:
-    """A stretch of chunks, in lanes that go on beside each other."""
+    """A stretch of chunks, in lanes that go on beside each other whatever becomes of one."""
 
     def __init__(
-        self, chunks: Sequence[Chunk], announce: Announce, clock: Callable[[], float]
+        self,
+        chunks: Sequence[Chunk],
+        announce: Announce,
+        clock: Callable[[], float],
+        refused: set[bytes],
     ) -> None:
         starts = range(0, len(chunks), LANE_CHUNKS)
         self._lanes = [chunks[start : start + LANE_CHUNKS] for start in starts]
         self._swept = [0 for _ in self._lanes]
         self._announce = announce
         self._clock = clock
+        self._refused = refused
         self._requests = 0
         self.failure: P2pfsError | None = None
 
@@ -162,21 +171,34 @@ class _Step:
         return count
 
     async def run(self, rate: float) -> None:
-        """Until all is swept and has taken as long as it may, or one lane fails; see `failure`."""
+        """Until each lane is swept or fails, and has taken as long as it may; see `failure`."""
         started = trio.current_time()
+        await all_of(partial(self._sweep_noting, number) for number in range(len(self._lanes)))
+        await trio.sleep(max(0.0, started + self._requests / rate - trio.current_time()))
+
+    async def _sweep_noting(self, number: int) -> None:
         try:
-            await all_of(partial(self._sweep, number) for number in range(len(self._lanes)))
+            await self._sweep(number)
         except P2pfsError as error:
             self.failure = error
-        await trio.sleep(max(0.0, started + self._requests / rate - trio.current_time()))
 
     async def _sweep(self, number: int) -> None:
         hashes = [chunk.multihash for chunk in self._lanes[number]]
         while self._swept[number] < len(hashes):
-            expires = int(self._clock()) + LIFETIME_SECONDS
-            swept = await self._announce(hashes[self._swept[number] :], expires)
-            self._swept[number] += swept.contents
+            left = hashes[self._swept[number] :]
+            swept = await self._announce(left, int(self._clock()) + LIFETIME_SECONDS)
             self._requests += swept.requests
+            self._swept[number] += swept.contents or self._passed_over(left[0])
+
+    def _passed_over(self, refused: bytes) -> int:
+        """One, if nobody took it the last time either; else raises NoPeersError, to try it later.
+
+        Whoever has made ids for a key could stop all chunks behind it.
+        """
+        if refused in self._refused:
+            return 1
+        self._refused.add(refused)
+        raise NoPeersError("no node of the network takes records over HTTPS")
 
 
 class Chunk(NamedTuple):

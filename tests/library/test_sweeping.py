@@ -115,6 +115,34 @@ async def test_after_a_restart_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert network.told == chunk_ids(8)
 
 
+@pytest.mark.parametrize("lane", [1, 2, 2_048])
+async def test_a_chunk_that_nobody_takes_stops_no_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lane: int
+) -> None:
+    monkeypatch.setattr(sweeping, "LANE_CHUNKS", lane)
+    evil = chunk_ids(8)[4]
+    refusals = 0
+
+    class Besieged(Network):
+        async def sweep(self, multihashes: Sequence[bytes], expires: int) -> Swept:
+            nonlocal refusals
+            if multihashes[0] == evil:
+                refusals += 1
+                return Swept(0, 0, 0)
+            until = multihashes.index(evil) if evil in multihashes else len(multihashes)
+            return await super().sweep(multihashes[:until], expires)
+
+    network = Besieged()
+    async with open_share_folder(tmp_path) as folder:
+        folder.write("song", content(8))
+        await folder.wait_share("song")
+        async with sweeping_node(folder, network) as files:
+            await wait_until(lambda: len(set(network.told)) == 7)
+            await wait_until(lambda: files.begun() is None)
+    assert evil not in network.told
+    assert refusals == 2  # it was tried again
+
+
 async def test_chunks_are_renewed_before_they_expire(tmp_path: Path) -> None:
     network, hours = Network(), [0.0]
     async with open_share_folder(tmp_path) as folder:

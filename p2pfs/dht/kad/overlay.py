@@ -102,7 +102,7 @@ class KadOverlay:
         """Say that we have the first of these contents, as many as one lookup serves.
 
         They are in the order of their keys, and have eight copies each, one record for up to
-        sixteen.  Raises NoPeersError if nobody could be asked, or takes any.
+        sixteen.  Raises NoPeersError if nobody could be asked.
         """
         subjects = [provider_subject(multihash) for multihash in multihashes]
 
@@ -116,9 +116,7 @@ class KadOverlay:
             raise NoPeersError("no node of the network could be asked")
         wanted = await trio.to_thread.run_sync(signed, self._server, groups, addresses, expires)
         copies = await self._traffic.post(wanted)
-        if not copies:
-            raise NoPeersError("no node of the network takes records over HTTPS")
-        done = sum(len(group.subjects) for group in groups)
+        done = sum(len(group.subjects) for group in groups) if copies else 0
         return Swept(done, len(copies), REQUESTS_A_LOOKUP + len(wanted))
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:

@@ -43,7 +43,10 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many contents were done, how many of them others hold, and what it took."""
+    """How many contents were done, how many of them others hold, and what it took.
+
+    If none are held nothing was done, though nodes could be asked.
+    """
 
     contents: int
     held: int
@@ -92,13 +95,22 @@ async def find_groups(server: Server, subjects: Sequence[Subject]) -> list[Group
 
     At least the first, if any node answers.
     """
-    first = subjects[0].key
-    closest = (await server.finder.lookup(first)).closest()
-    found = groups_in(first, closest, server.settings.k, subjects)
-    if found or not closest:
-        return found
-    # The lookup was cut short, or nodes stand so that not even one key is certain.
-    return [Group((subjects[0],), tuple(closest[:CHUNK_COPIES]))]
+    first, finder, k = subjects[0].key, server.finder, server.settings.k
+    lookup = await finder.lookup(first)
+    closest = lookup.closest()
+    if not closest:
+        return []
+    if finder.estimate.is_suspect(first, closest):  # where everybody is asked, and sent to
+        return _alone(subjects[0], await finder.holders(first, CHUNK_COPIES))
+    # Fewer than k are all that there are only where lookups find no more elsewhere.
+    is_whole = lookup.is_over and (len(closest) >= k or finder.estimate.reach is None)
+    found = groups_in(first, closest, k, subjects) if is_whole else []
+    # Nodes may also stand so that not even one key is certain.
+    return found or _alone(subjects[0], closest[:CHUNK_COPIES])
+
+
+def _alone(subject: Subject, holders: Sequence[Contact]) -> list[Group]:
+    return [Group((subject,), tuple(holders))] if holders else []
 
 
 def signed(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import random
 from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,7 +15,7 @@ from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import Cid, raw_cid
 from p2pfs.dht.kad.contacts import Contact, distance
 from p2pfs.dht.kad.overlay import KadOverlay
-from p2pfs.dht.kad.sweeping import groups_in
+from p2pfs.dht.kad.sweeping import Group, find_groups, groups_in
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
@@ -27,6 +29,9 @@ from tests.dht.kad.nodes import (
     open_node,
     wait_until,
 )
+
+if TYPE_CHECKING:
+    from p2pfs.dht.kad.server import Server
 
 K = 20
 
@@ -76,6 +81,64 @@ def test_one_lookup_serves_many_neighbours() -> None:
         left, lookups, records = left[max(1, len(done)) :], lookups + 1, records + len(groups)
     assert lookups < 400
     assert records < 20_000 / 6
+
+
+@dataclass
+class Found:
+    """What a finder has found, of a network that it takes to have nodes as far as `reach`."""
+
+    nodes: list[Contact]
+    is_over: bool = True
+    reach: int | None = None
+    suspects: bool = False
+
+    @property
+    def finder(self) -> Found:
+        return self
+
+    @property
+    def estimate(self) -> Found:
+        return self
+
+    @property
+    def settings(self) -> Found:
+        return self
+
+    k = K
+
+    async def lookup(self, _: bytes) -> Found:
+        return self
+
+    def closest(self) -> list[Contact]:
+        return self.nodes[: self.k]
+
+    def is_suspect(self, _key: bytes, _closest: list[Contact]) -> bool:
+        return self.suspects
+
+    async def holders(self, _key: bytes, _count: int) -> list[Contact]:
+        return self.nodes
+
+
+async def groups_of(found: Found) -> list[Group]:
+    return await find_groups(cast("Server", found), SUBJECTS)
+
+
+SUBJECTS = [provider_subject(each) for each in chunks(100)]
+FEW = [contact(number) for number in range(10)]
+
+
+async def test_a_few_nodes_are_all_there_are_only_in_a_small_network() -> None:
+    assert sum(len(group.subjects) for group in await groups_of(Found(FEW))) == 100
+    for some in (Found(FEW, reach=1 << 150), Found(FEW, is_over=False)):
+        [group] = await groups_of(some)
+        assert (group.subjects, len(group.holders)) == ((SUBJECTS[0],), CHUNK_COPIES)
+    assert await groups_of(Found([])) == []
+
+
+async def test_where_ids_were_made_for_a_key_everybody_around_it_is_told() -> None:
+    many = closest([contact(number) for number in range(1_000)], SUBJECTS[0].key, 60)
+    [group] = await groups_of(Found(many, suspects=True))
+    assert (group.subjects, len(group.holders)) == ((SUBJECTS[0],), 60)
 
 
 async def test_what_was_swept_is_found_and_several_share_a_record() -> None:
