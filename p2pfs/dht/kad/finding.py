@@ -61,7 +61,7 @@ class Finder:
         lookup = await self.lookup(key, tell)
         closest = lookup.closest()
         if self.estimate.is_suspect(key, closest):
-            chosen = await self._whole_region(lookup)
+            chosen = await self.whole_region(lookup)
         else:
             chosen = closest[:count]
             if lookup.is_over:  # one that was cut short may have missed some
@@ -93,7 +93,7 @@ class Finder:
         self.estimate.found(key, lookup.closest())
         return lookup
 
-    async def _whole_region(self, lookup: Lookup) -> list[Contact]:
+    async def whole_region(self, lookup: Lookup) -> list[Contact]:
         """Everybody as far as the k closest are expected to reach, looked for from several points.
 
         Those near the key name each other and nobody else; points beside it they do not surround.

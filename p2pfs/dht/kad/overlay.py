@@ -14,7 +14,7 @@ import trio
 
 from p2pfs.dht.kad.exchange import accept
 from p2pfs.dht.kad.hottags import read_shards
-from p2pfs.dht.kad.sweeping import REQUESTS_A_LOOKUP, Swept, find_groups, signed
+from p2pfs.dht.kad.sweeping import Swept, find_groups, signed
 from p2pfs.dht.kad.tending import Tending
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.island import Island
     from p2pfs.dht.kad.membership import Membership
     from p2pfs.dht.kad.server import Server
-    from p2pfs.dht.kad.sweeping import Group
+    from p2pfs.dht.kad.sweeping import Served
     from p2pfs.dht.kad.traffic import Traffic
     from p2pfs.dht.records import Subject
 
@@ -106,18 +106,19 @@ class KadOverlay:
         """
         subjects = [provider_subject(multihash) for multihash in multihashes]
 
-        async def look() -> list[Group]:
+        async def look() -> Served:
             await self._membership.wait_settled()
             return await find_groups(self._server, subjects)
 
-        groups = await self._island.run(look)
+        served = await self._island.run(look)
+        groups = served.groups
         addresses = self._server.own_addresses()
         if not groups or not addresses:
             raise NoPeersError("no node of the network could be asked")
         wanted = await trio.to_thread.run_sync(signed, self._server, groups, addresses, expires)
         copies = await self._traffic.post(wanted)
         done = sum(len(group.subjects) for group in groups) if copies else 0
-        return Swept(done, len(copies), REQUESTS_A_LOOKUP + len(wanted))
+        return Swept(done, len(copies), served.requests + len(wanted))
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         """See `Overlay`; of a peer's addresses those are left out that its teller may not name."""

@@ -6,8 +6,10 @@ Which contents, and when, is for `library.sweeping`; the records go out in bulk 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
+from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.records import (
     CHUNK_COPIES,
     MAX_MULTIHASHES,
@@ -17,12 +19,16 @@ from p2pfs.dht.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.kad.server import Server
     from p2pfs.dht.records import Subject
+
+    # Whether ids were made for a key, by the nodes closest to it, closest first.
+    IsSuspect: TypeAlias = Callable[[bytes, Sequence[Contact]], bool]
 
 # Contents that share a record go where the first of them belongs, as long as a reader of each one,
 # who asks the 20 closest, is sure to ask there too: six may come before a neighbour moves out.
@@ -30,7 +36,9 @@ _CLOSE_ENOUGH = 14
 
 
 # What one takes among a thousand nodes; 40 among 300, 85 among 10,000.
-REQUESTS_A_LOOKUP = 55
+_REQUESTS_A_LOOKUP = 55
+# Of a key that ids were made for, with those that see past them.
+_LOOKUPS_OF_A_CROWD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +47,14 @@ class Group:
 
     subjects: tuple[Subject, ...]
     holders: tuple[Contact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """What one region lookup serves, and what it took."""
+
+    groups: tuple[Group, ...]
+    requests: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,12 +70,17 @@ class Swept:
 
 
 def groups_in(
-    centre: bytes, closest: Sequence[Contact], k: int, subjects: Sequence[Subject]
+    centre: bytes,
+    closest: Sequence[Contact],
+    k: int,
+    subjects: Sequence[Subject],
+    is_suspect: IsSuspect,
 ) -> list[Group]:
     """The first of `subjects`, which are in the order of their keys, cut into groups.
 
     `closest` are the k closest nodes to `centre`, closest first.  Ends at the first subject of
-    which they may not hold the closest; fewer than k are all nodes that there are.
+    which they may not hold the closest, fewer than k being all nodes that there are; and at the
+    first that ids were made for.
     """
     groups: list[Group] = []
     nodes = {int.from_bytes(each.node_id, "big"): each for each in closest}
@@ -74,6 +95,8 @@ def groups_in(
         last = nearest[:CHUNK_COPIES][-1:]
         if reach is not None and last and (last[0] ^ key) + (middle ^ key) > reach:
             break
+        if is_suspect(subject.key, [nodes[each] for each in nearest]):
+            break
         fits = len(begun) < MAX_MULTIHASHES and set(holders) <= set(nearest[:_CLOSE_ENOUGH])
         if not begun or not fits:
             _end(groups, begun, holders, nodes)
@@ -83,6 +106,28 @@ def groups_in(
     return groups
 
 
+def groups_in_crowd(
+    region: Sequence[Contact], reach: int, subjects: Sequence[Subject], is_suspect: IsSuspect
+) -> list[Group]:
+    """The first subject, for which ids were made, and those after it that are in the same crowd.
+
+    `region` is everybody up to `reach` from the first: as a reader asks them all, all hold it.  Of
+    half of that around each of the others all are in it, too.
+    """
+    middle = int.from_bytes(subjects[0].key, "big")
+
+    def is_crowded(subject: Subject) -> bool:
+        key = int.from_bytes(subject.key, "big")
+        nearest = sorted(region, key=lambda each: distance(each.node_id, subject.key))
+        return 2 * (middle ^ key) <= reach and is_suspect(subject.key, nearest)
+
+    crowded = [subjects[0], *takewhile(is_crowded, subjects[1:])]
+    return [
+        Group(tuple(crowded[at : at + MAX_MULTIHASHES]), tuple(region))
+        for at in range(0, len(crowded), MAX_MULTIHASHES)
+    ]
+
+
 def _end(
     groups: list[Group], begun: list[Subject], holders: list[int], nodes: dict[int, Contact]
 ) -> None:
@@ -90,27 +135,27 @@ def _end(
         groups.append(Group(tuple(begun), tuple(nodes[each] for each in holders)))
 
 
-async def find_groups(server: Server, subjects: Sequence[Subject]) -> list[Group]:
+async def find_groups(server: Server, subjects: Sequence[Subject]) -> Served:
     """As many of the first subjects, in the order of their keys, as one lookup serves.
 
-    At least the first, if any node answers.
+    At least the first, if any node answers; where ids were made for it, it takes some lookups more.
     """
     first, finder, k = subjects[0].key, server.finder, server.settings.k
     lookup = await finder.lookup(first)
     closest = lookup.closest()
     if not closest:
-        return []
-    if finder.estimate.is_suspect(first, closest):  # where everybody is asked, and sent to
-        return _alone(subjects[0], await finder.holders(first, CHUNK_COPIES))
+        return Served((), _REQUESTS_A_LOOKUP)
+    is_suspect, reach = finder.estimate.is_suspect, finder.estimate.reach
+    if reach is not None and is_suspect(first, closest):
+        region = await finder.whole_region(lookup)
+        crowded = groups_in_crowd(region, reach, subjects, is_suspect)
+        return Served(tuple(crowded), _LOOKUPS_OF_A_CROWD * _REQUESTS_A_LOOKUP)
     # Fewer than k are all that there are only where lookups find no more elsewhere.
-    is_whole = lookup.is_over and (len(closest) >= k or finder.estimate.reach is None)
-    found = groups_in(first, closest, k, subjects) if is_whole else []
+    is_whole = lookup.is_over and (len(closest) >= k or reach is None)
+    found = groups_in(first, closest, k, subjects, is_suspect) if is_whole else []
     # Nodes may also stand so that not even one key is certain.
-    return found or _alone(subjects[0], closest[:CHUNK_COPIES])
-
-
-def _alone(subject: Subject, holders: Sequence[Contact]) -> list[Group]:
-    return [Group((subject,), tuple(holders))] if holders else []
+    found = found or [Group((subjects[0],), tuple(closest[:CHUNK_COPIES]))]
+    return Served(tuple(found), _REQUESTS_A_LOOKUP)
 
 
 def signed(

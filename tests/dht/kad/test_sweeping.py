@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import random
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, cast
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import Cid, raw_cid
 from p2pfs.dht.kad.contacts import Contact, distance
+from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.overlay import KadOverlay
-from p2pfs.dht.kad.sweeping import Group, find_groups, groups_in
+from p2pfs.dht.kad.sweeping import Group, find_groups, groups_in, groups_in_crowd
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
@@ -32,6 +35,7 @@ from tests.dht.kad.nodes import (
 
 if TYPE_CHECKING:
     from p2pfs.dht.kad.server import Server
+    from p2pfs.dht.kad.sweeping import IsSuspect
 
 K = 20
 
@@ -50,6 +54,11 @@ def closest(nodes: list[Contact], key: bytes, count: int) -> list[Contact]:
     return sorted(nodes, key=lambda each: distance(each.node_id, key))[:count]
 
 
+def nobody(_key: bytes, _closest: Sequence[Contact]) -> bool:
+    """Has made ids for a key."""
+    return False
+
+
 @given(st.integers(0, 300), st.integers(1, 400), st.integers(0, 2**32))
 def test_every_content_is_sent_to_nodes_that_its_readers_ask(
     size: int, count: int, seed: int
@@ -58,7 +67,7 @@ def test_every_content_is_sent_to_nodes_that_its_readers_ask(
     nodes = [contact(dice.randrange(2**32)) for _ in range(size)]
     subjects = [provider_subject(each) for each in chunks(count)]
     centre = subjects[0].key
-    groups = groups_in(centre, closest(nodes, centre, K), K, subjects)
+    groups = groups_in(centre, closest(nodes, centre, K), K, subjects, nobody)
     swept = [subject for group in groups for subject in group.subjects]
     assert swept == subjects[: len(swept)]
     if size < K:
@@ -76,7 +85,7 @@ def test_one_lookup_serves_many_neighbours() -> None:
     left, lookups, records = subjects, 0, 0
     while left:
         centre = left[0].key
-        groups = groups_in(centre, closest(nodes, centre, K), K, left)
+        groups = groups_in(centre, closest(nodes, centre, K), K, left, nobody)
         done: list[Subject] = [subject for group in groups for subject in group.subjects]
         left, lookups, records = left[max(1, len(done)) :], lookups + 1, records + len(groups)
     assert lookups < 400
@@ -115,12 +124,12 @@ class Found:
     def is_suspect(self, _key: bytes, _closest: list[Contact]) -> bool:
         return self.suspects
 
-    async def holders(self, _key: bytes, _count: int) -> list[Contact]:
+    async def whole_region(self, _: Found) -> list[Contact]:
         return self.nodes
 
 
 async def groups_of(found: Found) -> list[Group]:
-    return await find_groups(cast("Server", found), SUBJECTS)
+    return list((await find_groups(cast("Server", found), SUBJECTS)).groups)
 
 
 SUBJECTS = [provider_subject(each) for each in chunks(100)]
@@ -137,8 +146,57 @@ async def test_a_few_nodes_are_all_there_are_only_in_a_small_network() -> None:
 
 async def test_where_ids_were_made_for_a_key_everybody_around_it_is_told() -> None:
     many = closest([contact(number) for number in range(1_000)], SUBJECTS[0].key, 60)
-    [group] = await groups_of(Found(many, suspects=True))
+    [group] = await groups_of(Found(many, reach=1 << 140, suspects=True))
     assert (group.subjects, len(group.holders)) == ((SUBJECTS[0],), 60)
+
+
+def _ground(key: bytes, count: int) -> list[Contact]:
+    """Nodes whose ids somebody has made for a key."""
+    ids = (
+        (int.from_bytes(key, "big") ^ 1 << number).to_bytes(20, "big") for number in range(count)
+    )
+    return [
+        msgspec.structs.replace(contact(5_000 + at), node_id=each) for at, each in enumerate(ids)
+    ]
+
+
+def test_a_content_that_ids_were_made_for_is_not_swept_with_its_neighbours() -> None:
+    honest = [contact(number) for number in range(1_000)]
+    subjects = [provider_subject(each) for each in chunks(20_000)]
+    estimate, centre = SizeEstimate(K), subjects[0].key
+    for each in subjects[::400]:
+        estimate.found(each.key, closest(honest, each.key, K))
+
+    def is_lost(victim: Subject, is_suspect: IsSuspect) -> bool:
+        crowd = _ground(victim.key, 8)
+        around = closest(honest + crowd, centre, K)
+        groups = groups_in(centre, around, K, subjects, is_suspect)
+        return any(victim in each.subjects and set(each.holders) <= set(crowd) for each in groups)
+
+    victims = subjects[:200:5]
+    assert any(is_lost(victim, nobody) for victim in victims)
+    assert not any(is_lost(victim, estimate.is_suspect) for victim in victims)
+
+
+def test_all_of_a_region_hold_what_ids_were_made_for_and_its_crowded_neighbours() -> None:
+    honest = [contact(number) for number in range(1_000)]
+    subjects = [provider_subject(each) for each in chunks(20_000)]
+    reach = distance(closest(honest, subjects[0].key, K)[-1].node_id, subjects[0].key)
+    region = closest(honest, subjects[0].key, K) + _ground(subjects[0].key, 20)
+    groups = groups_in_crowd(region, reach, subjects, lambda key, _: key < subjects[40].key)
+    assert [subject for group in groups for subject in group.subjects] == subjects[:40]
+    assert all(set(group.holders) == set(region) for group in groups)
+    assert all(len(group.subjects) <= MAX_MULTIHASHES for group in groups)
+    far = groups_in_crowd(region, reach, subjects, lambda *_: True)
+    last = far[-1].subjects[-1]
+    assert 2 * distance(last.key, subjects[0].key) <= reach
+    assert [*groups_in_crowd(region, reach, subjects, nobody)] == [
+        Group((subjects[0],), tuple(region))
+    ]
+
+
+def _swept(groups: Sequence[Group]) -> list[Subject]:
+    return [subject for group in groups for subject in group.subjects]
 
 
 async def test_what_was_swept_is_found_and_several_share_a_record() -> None:
