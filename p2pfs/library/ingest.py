@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs.concurrency import open_nursery
+from p2pfs.errors import P2pfsError
 from p2pfs.library.exclusions import IGNORE_FILE, exclusion
 from p2pfs.library.filing import Filing
 from p2pfs.library.folderscan import look_at, look_closely, special_kind
@@ -236,6 +237,7 @@ class Ingest:
         path = share.path
         # What is told before the first look at everything may come after what nobody told.
         only_retagged = self.scanned.is_set() and self.hints.is_only_retagged(path)
+        was_retagged = self.hints.is_retagged(path)
         self.hints.described(path)
         try:
             described, is_certain = await self._filing.describe(share, only_retagged=only_retagged)
@@ -245,11 +247,22 @@ class Ingest:
         except OSError as error:
             self._progress.fails(path, f"cannot be read: {error.strerror}")
             self._agenda.look_after(path, RETRY_SECONDS)
+        except P2pfsError as error:
+            self._fails(path, error)
+        else:
+            self._is_described(share, described, nursery, is_certain=is_certain)
             return
+        if was_retagged:  # else nothing would tell of tags that were given by the user's word alone
+            self.hints.retagged(path)
+
+    def _is_described(
+        self, before: Share, share: Share, nursery: trio.Nursery, *, is_certain: bool
+    ) -> None:
+        path = share.path
         self._progress.settle(path)
-        self._register.known.remember(described)
-        if described != share:
-            self._register.redescribed(share)
+        self._register.known.remember(share)
+        if share != before:
+            self._register.redescribed(before)
         if is_certain:
             self.hints.settled(path)
         else:

@@ -14,8 +14,9 @@ import trio
 from p2pfs.addresses import Endpoint
 from p2pfs.content.balanced import build_file
 from p2pfs.content.cid import Cid
-from p2pfs.errors import NotFoundError, NotPermittedError, P2pfsError, RefusedError
+from p2pfs.errors import NoSpaceError, NotFoundError, NotPermittedError, P2pfsError, RefusedError
 from p2pfs.identity import OwnKey
+from p2pfs.library import ingest as ingest_module
 from p2pfs.library import publishing as publishing_module
 from p2pfs.library.announcing import Announcing
 from p2pfs.library.elsewhere import Elsewhere
@@ -30,7 +31,7 @@ from p2pfs.store.blocks import Blocks
 from p2pfs.store.catalog import open_catalog
 from p2pfs.store.dags import Dags
 from p2pfs.store.folders import SharedFolders
-from p2pfs.store.foldershares import in_share_folder
+from p2pfs.store.foldershares import FolderShares, in_share_folder
 from p2pfs.store.objects import open_objects
 from p2pfs.store.provided import Provided
 from p2pfs.store.publications import Publications
@@ -276,6 +277,25 @@ async def test_what_may_not_be_published_any_more_is_not_served_after_a_restart(
         await wait_until(lambda: not node.found("album"))
         await node.unpublish("album")
         assert node.publishing.failed() == {}
+
+
+async def test_tags_that_had_no_room_are_given_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        await trio.lowlevel.checkpoint()
+        raise NoSpaceError("the disk that holds the catalogue is full")
+
+    monkeypatch.setattr(ingest_module, "RETRY_SECONDS", STILL_SECONDS)
+    async with open_publisher(tmp_path) as node:
+        node.write("song.txt", b"la")
+        await node.publish("song.txt", "jazz")
+        await node.wait_published("song.txt")
+        with monkeypatch.context() as full:
+            full.setattr(FolderShares, "put", refuse)
+            await node.publish("song.txt", "rock")
+            await wait_until(lambda: node.standing("song.txt")[0] is ShareState.FAILED)
+        await wait_until(lambda: "rock" in node.tags("song.txt"))
 
 
 async def test_what_may_not_be_published_for_a_while_comes_back(
