@@ -47,7 +47,12 @@ class SizeEstimate:
         self._kth: deque[int] = deque(maxlen=_LOOKUPS_REMEMBERED)
 
     def found(self, key: bytes, closest: Sequence[Contact]) -> None:
-        """Learn from a lookup that ended; fewer than k nodes are all that there are."""
+        """Learn from a lookup that ended; fewer than k nodes are all that there are.
+
+        Nobody at all says only that this node is cut off.
+        """
+        if not closest:
+            return
         enough = len(closest) >= self._k
         self._kth.append(distance(closest[self._k - 1].node_id, key) if enough else _EVERYWHERE)
 

@@ -90,7 +90,8 @@ class Finder:
         await crawl(lookup, ask, lambda hint: server.asker.patience(hint.endpoint))
         for late in lookup.unanswered():
             server.failed(late.endpoint)  # if it is a contact, it is asked again soon
-        self.estimate.found(key, lookup.closest())
+        if lookup.is_over:  # one that was cut short may have missed many
+            self.estimate.found(key, lookup.closest())
         return lookup
 
     async def whole_region(self, lookup: Lookup) -> list[Contact]:

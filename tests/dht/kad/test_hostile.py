@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import pytest
@@ -14,6 +15,8 @@ import trio
 
 from p2pfs.addresses import Endpoint
 from p2pfs.content.metainfo import SKEW_SECONDS, MetaInfo
+from p2pfs.dht.kad import crawl
+from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.referrals import pack_referrals
 from p2pfs.dht.kad.wire import (
@@ -137,6 +140,22 @@ async def test_referrals_to_the_dead_do_not_stall_a_lookup() -> None:
         started = time.monotonic()
         await _works(victim)
         assert time.monotonic() - started < 2
+
+
+async def test_a_lookup_that_is_cut_short_says_nothing_of_how_large_the_network_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_victim() as (victim, _, stranger):
+        stranger.answer = lambda _: None
+        server = victim._server
+        estimate = server.finder.estimate = SizeEstimate()
+        before = (1 << 140).to_bytes(21, "big")
+        estimate.restore(before)
+        monkeypatch.setattr(crawl, "LOOKUP_SECONDS", 0.1)
+        lookup = await victim._island.run(partial(server.finder.lookup, bytes(20)))
+        assert lookup.closest()
+        assert not lookup.is_over
+        assert estimate.encode() == before
 
 
 async def test_a_referral_evicts_nobody_and_lists_nobody() -> None:
