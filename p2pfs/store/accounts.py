@@ -82,6 +82,19 @@ class Accounts:
         account = changed.size, present.encode(), present.total(), int(time.time())
         await self._catalog.write(partial(_write, changed.cid, account, chunks))
 
+    async def correct(self, cid: Cid, present: Intervals) -> None:
+        """No more than this is there."""
+        if not present:
+            await self.remove(cid)
+            return
+        await self._catalog.execute(
+            "UPDATE objects SET present = ?, present_bytes = ?"
+            " WHERE root = (SELECT id FROM roots WHERE cid = ?)",
+            present.encode(),
+            present.total(),
+            root_key(cid),
+        )
+
     async def remove(self, cid: Cid) -> None:
         """Forget a fetched content with its nodes and chunks, unless a share has them too."""
         await self._catalog.write(partial(_delete, cid))

@@ -114,15 +114,20 @@ class Objects:
         return self.usage.total
 
     async def load(self) -> None:
-        """Take up the account of the last run, and make the folder agree with it."""
+        """Take up the account of the last run, and make it and the folder agree."""
         accounts = self._accounts.all()
         files = {self.path(cid): present for cid, (_, present) in accounts.items()}
-        _, missing = await trio.to_thread.run_sync(sweep, self.folder / "objects", files)
-        found = [
-            (used, cid, blocks_of(present))
-            for cid, (used, present) in accounts.items()
-            if self.path(cid) not in missing
-        ]
+        missing, less = await trio.to_thread.run_sync(sweep, self.folder / "objects", files)
+        found = []
+        for cid, (used, present) in accounts.items():
+            file = self.path(cid)
+            if file in missing:
+                continue
+            there = less.get(file, present)
+            if there is not present:
+                await self._accounts.correct(cid, there)
+            if there or there is present:  # else nothing is left of it
+                found.append((used, cid, blocks_of(there)))
         for _, cid, taken in sorted(found + self.directories.all(), key=itemgetter(0)):
             self.usage.set(cid, taken)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import msgspec
 import pytest
@@ -13,6 +14,7 @@ from p2pfs.control.found import Found, Sought, found_in, search_endpoints
 from p2pfs.errors import NotFoundError, UsageError
 from p2pfs.identity import peer_id
 from p2pfs.library.listings import build_listing
+from p2pfs.status import ALONE, OverlayStatus
 from tests.dht.fakes import OverlayWorld
 from tests.library.kit import join, open_library
 from tests.samples import DAY, NOW, meta, public_key
@@ -95,11 +97,27 @@ def test_scripts_get_json_that_is_what_the_node_said(
     assert msgspec.json.decode(out, type=Found) == answer
 
 
+@pytest.mark.parametrize(
+    ("complete", "mode", "said"),
+    [
+        (True, "server", "nothing was found$"),
+        (False, "server", "try again"),
+        (False, ALONE, "no other node answers"),
+    ],
+)
 def test_nothing_found_is_a_failure_that_says_whether_to_try_again(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    complete: bool,
+    mode: str,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    for complete, said in ((True, "nothing was found$"), (False, "try again")):
-        with pytest.raises(NotFoundError, match=said):
-            printed(Found(complete, []), monkeypatch, capsys)
+    status = SimpleNamespace(overlay=OverlayStatus(mode, 0, False, None))
+    monkeypatch.setattr(command, "running_status", lambda: status)
+    with pytest.raises(NotFoundError, match=said):
+        printed(Found(complete, []), monkeypatch, capsys)
+
+
+def test_a_search_for_nothing_is_a_slip() -> None:
     with pytest.raises(UsageError):
         command.search()

@@ -21,7 +21,7 @@ from p2pfs.errors import MalformedError, NoSpaceError
 from p2pfs.store.accounts import decoded
 from p2pfs.store.catalog import Catalog
 from p2pfs.store.errors import ShareChangedError
-from p2pfs.store.holes import BLOCK_BYTES
+from p2pfs.store.holes import BLOCK_BYTES, punch
 from p2pfs.store.objects import Objects
 from tests.content.dags import Dag, balanced
 from tests.store.kit import content_of, fetch, nodes_of, open_store, publish, small_dag
@@ -233,3 +233,24 @@ async def test_a_share_that_was_renamed_is_read_on(tmp_path: Path) -> None:
         await opened.check(0, 1_000)
         assert opened.read(0, 1_000) == content
         store.objects.close(opened)
+
+
+async def test_an_account_that_says_more_than_lies_on_the_disk_is_corrected(
+    tmp_path: Path,
+) -> None:
+    """As a kill leaves it between the hole and the account."""
+    content = bytes(range(256)) * 4_096
+    dag = balanced(content, 256 * 1024)
+    async with open_store(tmp_path) as store:
+        await fetch(store, dag, content)
+        path = store.objects.path(dag.root)
+    with path.open("r+b") as file:
+        punch(file.fileno(), 0, 256 * 1024)
+    async with open_store(tmp_path) as store:
+        assert store.objects.held(dag.root) == (dag.size, Intervals([(256 * 1024, dag.size)]))
+        assert store.objects.used_bytes() == dag.size - 256 * 1024
+    with path.open("r+b") as file:
+        punch(file.fileno(), 0, dag.size)
+    async with open_store(tmp_path) as store:
+        assert store.objects.held(dag.root) is None
+        assert store.objects.used_bytes() == 0
