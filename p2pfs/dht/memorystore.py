@@ -90,6 +90,11 @@ class MemoryRecordStore:
         with self._lock:
             return [self._put(record, source_ip, now) for record in records]
 
+    def has_room(self, record: Record, now: int) -> bool:
+        full = is_full(record.subject, self.count(record.subject.key, now))
+        with self._lock:
+            return not full and self._fits(record)
+
     def rows(self, key: bytes, now: int) -> list[Record]:
         with self._lock:
             return self._alive(key, now)
@@ -187,9 +192,8 @@ class MemoryRecordStore:
 
     def _clear_room(self, row: _Row, left: list[_Row]) -> bool:
         """The same of the budget, which a value that is held already does not burden."""
-        value, sort = row.record.value, room_of(row.record)
-        room, limit = self._rooms[sort], limit_of(sort, self._budget)
-        while value not in self._bodies and not room.usage.fits(len(value), limit):
+        room = self._rooms[room_of(row.record)]
+        while not self._fits(row.record):
             origin = loser(row.origin, room.crowd) if room.usage.values else None
             if origin is None:
                 return False
@@ -197,6 +201,11 @@ class MemoryRecordStore:
                 left.append(self._keys[key].rows[slot])
                 self._remove(left[-1])
         return True
+
+    def _fits(self, record: Record) -> bool:
+        room = room_of(record)
+        limit, length = limit_of(room, self._budget), len(record.value)
+        return record.value in self._bodies or self._rooms[room].usage.fits(length, limit)
 
     def _alive(self, key: bytes, now: int) -> list[Record]:
         rows = self._keys[key].rows if key in self._keys else {}

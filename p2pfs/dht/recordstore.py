@@ -113,6 +113,9 @@ class RecordStore(Protocol):
     def put_all(self, records: Sequence[Record], source_ip: str, now: int) -> list[Stored]:
         """Keep several; what became of each."""
 
+    def has_room(self, record: Record, now: int) -> bool:
+        """Whether nothing has to leave for it: neither key nor part of the budget are full."""
+
     def rows(self, key: bytes, now: int) -> list[Record]:
         """Everything under a key, in the order of the slots: as much as its kind's rules allow."""
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.fairshare import origin_of
+from p2pfs.dht.recordstore import Usage
 from p2pfs.store.migrations import script
 
 if TYPE_CHECKING:
@@ -180,6 +181,11 @@ class RoomCrowd:
     def __init__(self, database: sqlite3.Connection, room: Room) -> None:
         self._database = database
         self._room = room
+
+    def usage(self) -> Usage:
+        """What all of them take."""
+        sql = "SELECT amount, bytes FROM usage WHERE room = ?"
+        return Usage(*self._database.execute(sql, (self._room,)).fetchone())
 
     def size(self, groups: Groups) -> int:
         sql = "SELECT amount FROM crowds WHERE room = ? AND name = ?"

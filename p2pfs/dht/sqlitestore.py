@@ -90,6 +90,14 @@ class SqliteRecordStore:
             _log.warning("records refused: %s", error)
             return [Stored.FULL for _ in records]
 
+    def has_room(self, record: Record, now: int) -> bool:
+        return self._file.read(
+            lambda database: (
+                not is_full(record.subject, _count(database, record.subject.key, now))
+                and self._fits(database, record)
+            )
+        )
+
     def rows(self, key: bytes, now: int) -> list[Record]:
         sql = _ROW + "WHERE key = ? AND expires > ? ORDER BY slot"
         return self._file.read(
@@ -209,17 +217,19 @@ class SqliteRecordStore:
 
     def _clear_room(self, database: sqlite3.Connection, record: Record, origin: Origin) -> bool:
         """Whether there is room for its value now, whatever had to leave."""
-        room, sql = room_of(record), "SELECT amount, bytes FROM usage WHERE room = ?"
-        limit, crowd = limit_of(room, self._budget), RoomCrowd(database, room)
-        while _body_id(database, record.value) is None:
-            used = Usage(*database.execute(sql, (room,)).fetchone())
-            if used.fits(len(record.value), limit):
-                return True
-            loses = loser(origin, crowd) if used.values else None
+        crowd = RoomCrowd(database, room_of(record))
+        while not self._fits(database, record):
+            loses = loser(origin, crowd) if crowd.usage().values else None
             if loses is None:
                 return False
             crowd.remove_first(loses)
         return True
+
+    def _fits(self, database: sqlite3.Connection, record: Record) -> bool:
+        room = room_of(record)
+        limit, length = limit_of(room, self._budget), len(record.value)
+        is_held = _body_id(database, record.value) is not None
+        return is_held or RoomCrowd(database, room).usage().fits(length, limit)
 
 
 def _body_id(database: sqlite3.Connection, value: bytes) -> int | None:

@@ -185,6 +185,27 @@ def test_a_full_budget_is_shared_out_by_values_with_all_their_rows(open_store: O
     assert store.usage().values == 4
 
 
+def test_room_is_what_nobody_has_to_leave_for(open_store: OpenStore) -> None:
+    store = open_store(Usage(10, 2_000))  # for tags 4 values, 800 bytes
+    held = [made_up(number) for number in range(3)]
+    store.put_all(held, SOURCE, NOW)
+    assert store.has_room(made_up(3), NOW)
+    assert not store.has_room(made_up(3, length=800), NOW)
+    store.put(made_up(3), SOURCE, NOW)
+    assert not store.has_room(made_up(4), NOW)
+    assert store.has_room(replace(held[0], subject=CONTENT), NOW)  # the value is there already
+    assert store.usage().values == 4
+
+
+def test_there_is_no_room_under_a_full_key(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(RULES, TAG, replace(RULES[TAG], rows_per_key=2))
+    store.put_all([made_up(0), made_up(1)], SOURCE, NOW)
+    assert not store.has_room(made_up(2), NOW)
+    assert store.has_room(made_up(2), NOW + 2 * DAY)  # they have expired
+
+
 def test_what_is_too_large_for_its_part_of_the_budget_is_refused_and_displaces_nobody(
     open_store: OpenStore,
 ) -> None:

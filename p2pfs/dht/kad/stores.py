@@ -72,13 +72,13 @@ class StoreDesk:
     def take_repaired(self, subject: Subject, value: bytes, network_ip: str, teller: str) -> bool:
         """Whether a record is kept that a neighbour holds, who had it from that network.
 
-        Where a key is full the neighbour's word for that does not count, lest he push others out.
+        Where others would have to leave for it, the neighbour's word for that does not count.
         Raises MalformedError.
         """
         if len(value) > subject.rules.max_bytes:
             raise MalformedError("a record that is too long for its kind")
         now = int(self.clock())
         record = verified_record(subject, value, self.network, now)
-        is_full = self.records.count(subject.key, now) >= subject.rules.rows_per_key
-        is_word = not is_full and self.neighbourhood.counts(network_ip, teller)
+        has_room = self.records.has_room(record, now)
+        is_word = has_room and self.neighbourhood.counts(network_ip, teller)
         return _OUTCOMES[self.records.put(record, network_ip if is_word else teller, now)].is_held

@@ -20,6 +20,7 @@ from p2pfs.dht.records import (
     tag_subject,
     verified_record,
 )
+from p2pfs.dht.recordstore import Usage
 from p2pfs.errors import MalformedError
 from tests.dht.kad.nodes import NETWORK, cid_of, contact, expiry, identity, meta_of
 
@@ -137,6 +138,19 @@ def test_into_a_full_key_a_neighbour_brings_no_more_than_its_own_network_may(
     monkeypatch.setitem(RULES, TAG, replace(RULES[TAG], rows_per_key=4))
     subject = tag_subject("jazz")
     desk = _full_of(subject, "8.8.8.8", 4)
+    for seed in range(2, 6):  # each said to be from a network of its own
+        value = meta_of(identity(seed), b"song", "jazz").encoded
+        desk.take_repaired(subject, value, f"9.{seed}.0.0", "7.7.7.7")
+    mine = [row for row in desk.records.rows(subject.key, NOW) if row.publisher in _keys(2, 6)]
+    assert len(mine) == 2  # half, as one newcomer against one network
+
+
+def test_into_a_full_store_a_neighbour_brings_no_more_than_its_own_network_may() -> None:
+    desk = replace(_desk(), records=MemoryRecordStore(Usage(10, 1 << 20)))  # 4 of them tags
+    subject = tag_subject("jazz")
+    for seed in range(100, 104):
+        meta = meta_of(identity(seed), b"song", "jazz")
+        desk.records.put(verified_record(subject, meta.encoded, NETWORK, NOW), "8.8.8.8", NOW)
     for seed in range(2, 6):  # each said to be from a network of its own
         value = meta_of(identity(seed), b"song", "jazz").encoded
         desk.take_repaired(subject, value, f"9.{seed}.0.0", "7.7.7.7")
