@@ -71,14 +71,12 @@ class Pinning:
         """Go on with pins that were interrupted, until cancelled."""
         pause = _RESUME_SECONDS
         while True:
-            unfinished = 0
-            for cid in await self._pins.unfinished():
-                try:
-                    await self._go_on(cid)
-                except P2pfsError as error:
-                    _log.info("%s is pinned, and not all of it is here: %s", cid, error)
-                    unfinished += 1
-            pause = min(2 * pause, _MAX_RESUME_SECONDS) if unfinished else _RESUME_SECONDS
+            try:
+                is_done = await self._go_on_with_all()
+            except P2pfsError as error:  # the disk's trouble, and may be over the next time
+                _log.warning("what is pinned cannot be read: %s", error)
+                is_done = False
+            pause = _RESUME_SECONDS if is_done else min(2 * pause, _MAX_RESUME_SECONDS)
             await trio.sleep(pause)
 
     async def unpin(self, cid: Cid, parts: tuple[str, ...] = ()) -> Cid:
@@ -101,6 +99,17 @@ class Pinning:
         contents = await all_below(self._reading, found)
         self._demand_room(found.cid, sum(_files_among(contents).values()))
         return found.cid, contents
+
+    async def _go_on_with_all(self) -> bool:
+        """Whether nothing is left to be fetched."""
+        unfinished = 0
+        for cid in await self._pins.unfinished():
+            try:
+                await self._go_on(cid)
+            except P2pfsError as error:
+                _log.info("%s is pinned, and not all of it is here: %s", cid, error)
+                unfinished += 1
+        return not unfinished
 
     async def _go_on(self, cid: Cid) -> None:
         """Fetch what is not here of a pin, for as long as it is one."""

@@ -94,7 +94,10 @@ class Upkeep:
         Shares are their owner's, and are hashed when they change.
         """
         while True:
-            await self.scrub_once()
+            try:
+                await self.scrub_once()
+            except P2pfsError as error:  # the disk's trouble, and may be over the next time
+                _log.warning("what is cached cannot be read: %s", error)
             await trio.sleep(_SCRUB_AGAIN_SECONDS)
 
     async def scrub_once(self) -> None:

@@ -12,8 +12,10 @@ import trio.testing
 
 from p2pfs.content.directory import build_directory
 from p2pfs.errors import NoSpaceError, NotFoundError, UnreachableError
+from p2pfs.library import pinning as pinning_module
 from p2pfs.library.pinning import Pinning
 from p2pfs.store.catalog import open_catalog
+from p2pfs.store.errors import CatalogError
 from p2pfs.store.pins import Pins
 from tests.content.dags import Dag
 from tests.library.test_reading import reading_of
@@ -125,3 +127,25 @@ async def test_what_is_unpinned_while_another_is_gone_on_with_stays_unpinned(
             nursery.cancel_scope.cancel()
         assert not pins.contents()
         assert not store.objects[LARGE.root].present.covers(0, LARGE.size)
+
+
+async def test_a_catalogue_that_cannot_be_read_for_a_moment_ends_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(_: Pins) -> list[Cid]:
+        await trio.lowlevel.checkpoint()
+        raise CatalogError("disk I/O error")
+
+    monkeypatch.setattr(pinning_module, "_RESUME_SECONDS", 0.02)
+    client = FakeClient(LARGE, a=FakePeer())
+    async with pinning_of(tmp_path, client) as (pinning, pins, store):
+        await pins.add(SMALL[0].root, [(SMALL[0].root, SMALL[0].size)])
+        async with trio.open_nursery() as nursery:
+            with monkeypatch.context() as broken:
+                broken.setattr(Pins, "unfinished", refuse)
+                nursery.start_soon(pinning.run)
+                await trio.sleep(0.1)
+            with trio.fail_after(5):
+                while not any(held.present for held in store.objects.values()):  # noqa: ASYNC110
+                    await trio.sleep(0.05)
+            nursery.cancel_scope.cancel()

@@ -5,15 +5,18 @@ from __future__ import annotations
 import zlib
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio.testing
 
 from p2pfs.library.upkeep import Upkeep
+from p2pfs.store.errors import CatalogError
 from tests.store.kit import Store, content_of, fetch, open_store, publish, small_dag
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
 
     from p2pfs.content.cid import Cid
 
@@ -41,6 +44,22 @@ def rot(file: Path, at: int) -> None:
     with file.open("r+b") as rotten:
         rotten.seek(at)
         rotten.write(bytes([CONTENT[at] ^ 1]))
+
+
+async def test_a_catalogue_that_cannot_be_read_for_a_moment_ends_no_scrubbing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    looks: list[float] = []
+
+    def refuse() -> NoReturn:
+        looks.append(trio.current_time())
+        raise CatalogError("disk I/O error")
+
+    async with keeping(tmp_path) as (upkeep, store, _):
+        monkeypatch.setattr(store.objects, "cached", refuse)
+        with trio.move_on_after(9_000):
+            await upkeep.scrub()
+    assert len(looks) == 3
 
 
 async def test_what_rots_while_the_node_runs_is_dropped_and_told(tmp_path: Path) -> None:
