@@ -100,8 +100,10 @@ class Dialbacks:
 
     def dialed(self, nonce: bytes, source: Endpoint) -> None:
         """A nonce has come; it says something only from where nothing was sent to."""
-        if not self._server.acquaintances.was_asked(source):
-            self._server.reachability.dialed(nonce, self._server.monotonic())
+        server = self._server
+        if server.acquaintances.was_asked(source):
+            return
+        if server.reachability.dialed(nonce, server.monotonic()):
             self._arrived.set()
 
     def stop(self) -> None:

@@ -56,11 +56,13 @@ class Reachability:
             self._nonces.popitem(last=False)
         return nonce
 
-    def dialed(self, nonce: bytes, now: float) -> None:
-        """A nonce came from an address that was never sent to."""
+    def dialed(self, nonce: bytes, now: float) -> bool:
+        """A nonce came from an address that was never sent to; whether it is one to count."""
         asked = self._nonces.pop(nonce, float("-inf"))
-        if now - asked < _NONCE_SECONDS:
+        counts = now - asked < _NONCE_SECONDS
+        if counts:
             self.heard(now)
+        return counts
 
     def heard(self, now: float) -> None:
         """A datagram of a stranger got through."""

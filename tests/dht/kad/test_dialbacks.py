@@ -1,0 +1,58 @@
+"""A node finds out by dial-backs whether strangers get through to it."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.acquaintances import Acquaintances
+from p2pfs.dht.kad.dialbacks import Dialbacks
+from p2pfs.dht.kad.reachability import Reachability
+from p2pfs.dht.kad.wire import Reach, Reply, Request
+
+if TYPE_CHECKING:
+    from p2pfs.dht.kad.server import Server
+
+HELPER, STRANGER = Endpoint("198.51.100.1", 7117), Endpoint("203.0.113.9", 7117)
+
+
+class Asking:
+    """A server's part in it: whom it may ask, and what it has asked for."""
+
+    def __init__(self) -> None:
+        self.random = random.Random(0)
+        self.settings = self
+        self.reachability = Reachability(None, self.random)
+        self.acquaintances = Acquaintances()
+        self.asker = self
+        self.nonces: list[bytes] = []
+
+    def monotonic(self) -> float:
+        return 100.0
+
+    def far_contacts(self) -> list[SimpleNamespace]:
+        return [SimpleNamespace(endpoint=HELPER)]
+
+    async def ask(self, to: Endpoint, request: Request) -> Reply:
+        self.acquaintances.asking(to)
+        assert isinstance(request, Reach)
+        self.nonces.append(request.dial_nonce)
+        return Reply()
+
+
+def test_a_nonce_that_was_not_given_out_ends_no_waiting_for_the_right_one() -> None:
+    async def check() -> bool:
+        server = Asking()
+        dialbacks = Dialbacks(cast("Server", server))
+        checking = asyncio.create_task(dialbacks.check())
+        while not server.nonces:  # noqa: ASYNC110 nothing tells
+            await asyncio.sleep(0)
+        dialbacks.dialed(b"x" * 16, STRANGER)
+        await asyncio.sleep(0.05)
+        dialbacks.dialed(server.nonces[0], STRANGER)
+        return await checking
+
+    assert asyncio.run(check())
