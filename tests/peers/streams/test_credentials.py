@@ -49,6 +49,15 @@ async def test_an_outsider_gets_no_byte_from_a_member() -> None:
     assert await talk(MEMBERS, None) == b""
 
 
+async def test_all_that_an_outsider_is_shown_is_whose_node_it_is() -> None:
+    async with scripted(greet, context=server_context(identity("server"), MEMBERS)) as peer:
+        stream, _ = await connect_tls(peer.addresses[0], None, client_context())
+        assert stream.peer_key() == identity("server").public_key
+        with pytest.raises(trio.BrokenResourceError):
+            await stream.receive_some()
+        stream.close()
+
+
 @pytest.mark.parametrize("server", [None, OTHERS])
 async def test_a_member_does_not_talk_to_outsiders(server: MemberKeys | None) -> None:
     with pytest.raises(NotMemberError, match="no member"):
