@@ -65,14 +65,6 @@ _add(
     "p2pfs node --share /srv/music --listen 0.0.0.0:7117",
 )
 _add("umount:umount", "Unmount and end the node.", _MOUNTING, "p2pfs umount ~/p2p")
-app.command(
-    "p2pfs.cli.id:app",
-    name="id",
-    help="Print this node's peer id; export its key, or import one.",
-    group=_HERE,
-)
-_add("status:status", "Show what the running node does.", _HERE, "p2pfs status --json")
-_add("peers:peers", "Show the nodes that content was fetched from.", _HERE, "p2pfs peers")
 _add(
     "search:search",
     "Find files by the words of their names.\n\n"
@@ -107,6 +99,14 @@ _add(
     "p2pfs cid song.mp3",
     "p2pfs cid - < song.mp3",
 )
+app.command(
+    "p2pfs.cli.id:app",
+    name="id",
+    help="Print this node's peer id; export its key, or import one.",
+    group=_HERE,
+)
+_add("status:status", "Show what the running node does.", _HERE, "p2pfs status --json")
+_add("peers:peers", "Show the nodes that content was fetched from.", _HERE, "p2pfs peers")
 _add(
     "tag:tag",
     "Show the tags of a file in share/, or set them.\n\n"

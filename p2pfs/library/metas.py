@@ -195,12 +195,14 @@ class Metas:
             held -= len(tagged.metas)
 
     def _parsed(self, rows: Iterable[tuple[bytes]]) -> list[MetaInfo]:
-        metas = []
+        metas, wrong = [], 0
         for (encoded,) in rows:
             try:
                 metas.append(parse_kept_meta(encoded, self._network))
-            except MalformedError as error:
-                _log.warning("a meta-info in the catalogue is damaged: %s", error)
+            except MalformedError:
+                wrong += 1
+        if wrong:
+            _log.info("%d kept meta-infos are of another network, or damaged", wrong)
         return metas
 
 

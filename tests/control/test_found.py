@@ -112,7 +112,7 @@ def test_nothing_found_is_a_failure_that_says_whether_to_try_again(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    status = SimpleNamespace(overlay=OverlayStatus(mode, 0, False, None))
+    status = SimpleNamespace(overlay=OverlayStatus(mode, 0))
     monkeypatch.setattr(command, "running_status", lambda: status)
     with pytest.raises(NotFoundError, match=said):
         printed(Found(complete, []), monkeypatch, capsys)
