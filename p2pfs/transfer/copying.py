@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 from itertools import islice
+from math import inf
 from typing import TYPE_CHECKING
 
 import trio
@@ -31,12 +32,13 @@ _SEEK_BYTES = 64 << 20
 _SEEK_LEAVES = 1_024
 # What a disk may take to say that nothing is here: longer than that a reader asks peers instead.
 _SEEK_SECONDS = 0.1
-# A share can lie on a disk that hangs.
+# A share can lie on a disk that hangs, or sleeps: it is waited for once, and not leaf by leaf.
 _COPY_SECONDS = 1.0
+_REST_SECONDS = 30.0
 
 
 class Copying:
-    """Looks for each raw leaf once; all but `seek` and `copy` is immediate.
+    """Looks for each raw leaf once, unless a copy is late; all but `seek` and `copy` is immediate.
 
     Peers are not asked for what is being looked for, unless the last look found nothing: what
     nobody here knows the beginning of is rarely here, and is not to wait for this.
@@ -49,6 +51,7 @@ class Copying:
         self._reserved = Intervals()  # being looked for, or found
         self._found = Intervals()
         self._is_hopeful = True
+        self._rests_until = -inf
 
     def left_to_peers(self, gaps: list[Span]) -> list[Span]:
         """Of what is missing, what nothing here is known to hold."""
@@ -58,7 +61,7 @@ class Copying:
 
     def take_unsought(self, missing: Iterable[Span]) -> list[Leaf]:
         """Leaves to `seek` now, beginning with the first of these that was not looked for yet."""
-        for span in missing:
+        for span in () if self._is_resting() else missing:
             for start, _ in self._sought.gaps(*span):
                 leaves = list(islice(self._raw_leaves(start, start + _SEEK_BYTES), _SEEK_LEAVES))
                 for leaf in leaves:
@@ -79,6 +82,8 @@ class Copying:
         except P2pfsError as error:
             _log.warning("what is here of %s cannot be looked up: %s", self._object.cid, error)
         self._is_hopeful = bool(found)
+        if self._is_resting():
+            found.clear()
         for leaf in leaves:
             if leaf.cid in found:
                 self._found.add(leaf.start, leaf.stop)
@@ -98,8 +103,10 @@ class Copying:
         """Copy a leaf that was found; if that is not to be, it is left to peers."""
         block = None
         try:
-            with trio.move_on_after(_COPY_SECONDS):
+            with trio.move_on_after(_COPY_SECONDS) as patience:
                 block = await self._copies.read(leaf.cid)
+            if patience.cancelled_caught:
+                self._rest()
             if block is not None and len(block) == leaf.stop - leaf.start:
                 await trio.to_thread.run_sync(sink.write, leaf.start, memoryview(block))
                 sink.landed(leaf.start, leaf.stop)
@@ -110,6 +117,14 @@ class Copying:
             _log.debug("%s cannot be copied: %s", leaf.cid, error)
         self._found.remove(leaf.start, leaf.stop)
         self._reserved.remove(leaf.start, leaf.stop)
+
+    def _is_resting(self) -> bool:
+        return trio.current_time() < self._rests_until
+
+    def _rest(self) -> None:
+        """Leave everything to peers for a while, and then look for it again."""
+        self._rests_until = trio.current_time() + _REST_SECONDS
+        self._sought, self._reserved, self._found = Intervals(), Intervals(), Intervals()
 
     def _raw_leaves(self, start: int, stop: int) -> Iterator[Leaf]:
         """As far as their nodes are known, but for those that their CID carries."""

@@ -543,6 +543,25 @@ async def test_a_copy_that_is_wrong_or_late_is_asked_of_a_peer(
         assert held.content[:CHUNK] == content[:CHUNK]
 
 
+async def test_a_disk_that_hangs_is_waited_for_once_and_asked_again_later(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    dag, content = file_of(16 * MIB)
+    client, copies = FakeClient(dag, a=FakePeer()), FakeCopies(leaves_of(dag, 0, 16 * MIB))
+    copies.read_seconds = 1000.0
+    async with downloading(client, dag, copies=copies) as (download, held):
+        await keep_all_nodes(held, dag)
+        with trio.fail_after(3):
+            await read_through(download, held, content)
+        sent = client.peers[b"a".ljust(32, b".")].sent
+        await trio.sleep(60)
+        copies.read_seconds = 0.001
+        held.checked.remove(0, MIB)
+        held.presence.remove(0, MIB)
+        await download.wait(0, MIB)
+        assert client.peers[b"a".ljust(32, b".")].sent == sent
+
+
 async def test_nobody_waits_long_to_hear_that_nothing_is_here(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
