@@ -40,6 +40,9 @@ class Pace:
     async def turn(self) -> AsyncIterator[None]:
         """One placement; what became of all questions in its time says how to go on."""
         await self._free.acquire()
+        while self._surplus and not self._free.locked():  # a cut came while they were idle
+            self._surplus -= 1
+            await self._free.acquire()  # at once
         cuts, before = self._cuts, self._acquaintances.tally
         try:
             yield

@@ -79,6 +79,20 @@ def test_one_jam_halves_once_and_the_line_recovers() -> None:
     asyncio.run(run())
 
 
+def test_a_jam_that_a_few_meet_holds_back_the_many_that_come_after() -> None:
+    async def run() -> None:
+        line = Line(1_000)
+        await line.most_of(2_000)
+        line._capacity = 0
+        for _ in range(5):
+            await line.place()
+        line._capacity = 1_000
+        assert await line.most_of(3) == 2  # one, then one more
+        assert await line.most_of(2_000) == 32
+
+    asyncio.run(run())
+
+
 def test_those_that_never_answered_are_no_jam() -> None:
     async def run() -> None:
         line = Line(1_000)
