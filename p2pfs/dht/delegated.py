@@ -110,7 +110,7 @@ class Delegated:
             self.last_error = f"{self.url}: {_reason(error)}"
             self._resumes_at = trio.current_time() + _PAUSE_SECONDS
             raise UnreachableError(self.last_error) from error
-        self.last_error = ""
+        self.last_error, self._resumes_at = "", 0.0
 
     async def _ask(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         target = f"{self._base}/routing/v1/providers/{cid}"

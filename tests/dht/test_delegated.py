@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 import trio
+import trio.testing
 
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.cid import Cid, parse_cid
@@ -295,6 +296,28 @@ async def test_a_router_that_is_silent_is_given_up_and_left_alone_for_a_while(
         overlay._resumes_at = 0
         await failing(overlay)
         assert overlay.asked == 2
+
+
+async def test_a_router_that_has_answered_since_a_failure_is_asked_again() -> None:
+    slow, questions = trio.Event(), 0
+
+    async def script(stream: TlsStream) -> None:
+        nonlocal questions
+        questions += 1
+        if questions == 2:  # the connection breaks off, while another question waits
+            return
+        await stream.receive_some()
+        if questions < 3:
+            await slow.wait()
+        await stream.send_all(http_answer(line(HERE), LINES))
+
+    async with router(script) as overlay:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(found_at, overlay, SONG)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            await failing(overlay)
+            slow.set()
+        assert await found_at(overlay, SONG) == [FOUND]
 
 
 async def test_many_questions_wait_for_their_turn_and_that_is_no_failure(
