@@ -34,6 +34,8 @@ _DIRECT_ADDRESS_ITEMS = 3
 # The same addresses are met in every datagram, and `ipaddress` takes up to 60 µs for one question;
 # more than a node ever knows, and at most some 5 MiB.
 _REMEMBERED = 16_384
+# What one household or server is given at least; a /64 each would let it count as 256.
+_V6_CLIENT_BITS = 56
 
 _LOOPBACK = tuple(map(ip_network, ("127.0.0.0/8", "::1/128")))
 _PRIVATE = tuple(
@@ -182,6 +184,12 @@ class Neighbourhood:
     def is_near(self, ip: str) -> bool:
         """Whether the limits per IP and per prefix do not apply: loopback, attached, `lan`."""
         return scope(ip) is Scope.LOOPBACK or _within(self.attached + self.lan, ip)
+
+
+@lru_cache(_REMEMBERED)
+def client_group(ip: str) -> str:
+    """Whose limits a canonical IP shares: an IPv4 address is its own group, IPv6 goes by /56."""
+    return str(ip_network(f"{ip}/{_V6_CLIENT_BITS}", strict=False)) if ":" in ip else ip
 
 
 @lru_cache(_REMEMBERED)

@@ -10,6 +10,7 @@ from p2pfs.addresses import (
     Neighbourhood,
     Scope,
     canonical_ip,
+    client_group,
     encode_addresses,
     endpoint,
     parse_addresses,
@@ -191,3 +192,12 @@ _item = st.none() | st.booleans() | st.integers() | st.text(max_size=4) | st.bin
 def test_anything_is_addresses_or_refused(value: object) -> None:
     with contextlib.suppress(MalformedError):
         parse_addresses(value, 4)
+
+
+def test_an_ipv6_household_is_one_client() -> None:
+    assert client_group("2a00::1") == client_group("2a00:0:0:ff:1::2")
+    assert client_group("2a00::1") != client_group("2a00:0:0:100::1")
+
+
+def test_each_ipv4_address_is_its_own_client() -> None:
+    assert client_group("192.168.0.1") != client_group("192.168.0.2")

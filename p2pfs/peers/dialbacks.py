@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs.addresses import Endpoint, endpoint
+from p2pfs.addresses import Endpoint, client_group, endpoint
 from p2pfs.errors import MalformedError, P2pfsError
 from p2pfs.network import PUBLIC_KEY_BYTES
 from p2pfs.peers.answers import Answer, read_body, whole
-from p2pfs.peers.limits import Rate, client_group
+from p2pfs.peers.limits import Rate
 from p2pfs.peers.trustless import RefusedError
 
 if TYPE_CHECKING:

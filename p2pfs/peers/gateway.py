@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from p2pfs.addresses import client_group
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import MalformedError, NotFoundError, P2pfsError
 from p2pfs.peers.answers import Answer, refusal, respond, send_answer
 from p2pfs.peers.asked import asked_of
 from p2pfs.peers.contents import CONTENT_PATH, HAVE_PATH, NODES_PATH, Contents
 from p2pfs.peers.dialbacks import DIALBACK_PATH, Dialbacks
-from p2pfs.peers.limits import InFlight, client_group
+from p2pfs.peers.limits import InFlight
 from p2pfs.peers.pages import MISSING_PATH, NAMED_PATH, NAMES_PATH, RECORDS_PATH, Pages
 from p2pfs.peers.routing import ROUTING_PATH, Routing, stored_providers
 from p2pfs.peers.rpc import OBSERVED_PATH, RPC_PATH, Rpc, observed

@@ -1,4 +1,4 @@
-"""How much may be asked of a node: groups of addresses, requests in flight, rates.
+"""How much may be asked of a node: requests in flight, rates.
 
 Pure: time is handed in.  Connections are counted in `streams.http`, which accepts them; who waits
 for a bucket does so in `pacing`.
@@ -7,22 +7,11 @@ for a bucket does so in `pacing`.
 from __future__ import annotations
 
 from collections import Counter, OrderedDict
-from ipaddress import ip_address, ip_network
 
-_IPV4 = 4
-# What one household or server is given at least; a /64 each would let it count as 256.
-_V6_PREFIX_BITS = 56
 # Buckets of clients that have been quiet are full again, so forgetting them changes nothing.
 _REMEMBERED_GROUPS = 4_096
 # What may come at once after a pause: it makes up for late wake-ups, and is hardly seen in 5 s.
 _BURST_SECONDS = 0.1
-
-
-def client_group(ip: str) -> str:
-    """Whose limits a canonical IP shares: an IPv4 address is its own group, IPv6 goes by /56."""
-    if ip_address(ip).version == _IPV4:
-        return ip
-    return str(ip_network(f"{ip}/{_V6_PREFIX_BITS}", strict=False))
 
 
 class InFlight:

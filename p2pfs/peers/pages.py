@@ -13,6 +13,7 @@ from urllib.parse import parse_qs
 
 import trio
 
+from p2pfs.addresses import client_group
 from p2pfs.dht.kad.repairing import KEY_BITS, Region
 from p2pfs.dht.recordpages import (
     MAX_BODY_BYTES,
@@ -31,7 +32,7 @@ from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, MAX_SUBJECT_BYTES, parse_
 from p2pfs.dht.recordstore import first_page
 from p2pfs.errors import MalformedError
 from p2pfs.peers.answers import Answer, read_body, whole
-from p2pfs.peers.limits import Rate, client_group
+from p2pfs.peers.limits import Rate
 from p2pfs.peers.trustless import RefusedError
 
 if TYPE_CHECKING:

@@ -3,16 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pfs.peers.limits import Bucket, InFlight, Rate, client_group
-
-
-def test_an_ipv6_household_is_one_client() -> None:
-    assert client_group("2a00::1") == client_group("2a00:0:0:ff:1::2")
-    assert client_group("2a00::1") != client_group("2a00:0:0:100::1")
-
-
-def test_each_ipv4_address_is_its_own_client() -> None:
-    assert client_group("192.168.0.1") != client_group("192.168.0.2")
+from p2pfs.peers.limits import Bucket, InFlight, Rate
 
 
 def test_so_many_are_in_flight_and_no_more_until_one_leaves() -> None:

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
+from p2pfs.addresses import client_group
+
 # Beyond this many sources at once the oldest is forgotten, and with it its debt: 64 bytes each.
 _REMEMBERED = 4_096
 # Three datagrams of 120 bytes are no weapon against somebody whose address a liar hands out.
@@ -15,15 +17,19 @@ _FIRST_WINDOW_SECONDS = 300.0
 
 
 class RateLimit:
-    """A token bucket for each source: `per_second` in the long run, `burst` at once."""
+    """A token bucket for each source: `per_second` in the long run, `burst` at once.
+
+    Whoever has an IPv6 network of his own has one for all of it.
+    """
 
     def __init__(self, per_second: float, burst: int) -> None:
         self._per_second = per_second
         self._burst = float(burst)
         self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
 
-    def allows(self, source: str, now: float) -> bool:
-        """Whether one more is within the limit; if so it is counted."""
+    def allows(self, ip: str, now: float) -> bool:
+        """Whether one more of a canonical IP is within the limit; if so it is counted."""
+        source = client_group(ip)
         left, since = self._left.pop(source, (self._burst, now))
         left = min(self._burst, left + (now - since) * self._per_second)
         allowed = left >= 1

@@ -20,9 +20,8 @@ from hypercorn.config import Config
 from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 
-from p2pfs.addresses import canonical_ip
+from p2pfs.addresses import canonical_ip, client_group
 from p2pfs.concurrency import open_nursery
-from p2pfs.peers.limits import client_group
 from p2pfs.peers.streams.tls import TlsStream
 
 if TYPE_CHECKING:

@@ -16,6 +16,13 @@ def test_a_pause_saves_up_no_more_than_a_burst() -> None:
     assert [rate.allows("a", 1e6) for _ in range(3)] == [True, True, False]
 
 
+def test_an_ipv6_network_has_one_budget_whatever_address_it_asks_from() -> None:
+    rate = RateLimit(per_second=1, burst=2)
+    assert [rate.allows(f"2a00:0:0:ff:1::{n}", 0.0) for n in range(1, 4)] == [True, True, False]
+    assert not rate.allows("2a00::1", 0.0)
+    assert rate.allows("2a00:0:0:100::1", 0.0)
+
+
 def test_what_is_remembered_of_sources_is_bounded() -> None:
     rate, first = RateLimit(1, 1), FirstContacts()
     for number in range(10_000):
