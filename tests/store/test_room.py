@@ -6,10 +6,12 @@ import os
 import random
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
 
+from p2pfs.store import room as room_module
+from p2pfs.store.errors import CatalogError
 from p2pfs.store.holes import BLOCK_BYTES
 from p2pfs.store.pins import Pins
 from p2pfs.store.room import Limits, limits_of
@@ -18,6 +20,8 @@ from tests.store.kit import Store, content_of, nodes_of, open_store
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
     from p2pfs.store.object import Object
 
@@ -181,6 +185,28 @@ async def test_the_cache_shrinks_when_its_disk_fills_up(tmp_path: Path) -> None:
             await store.objects.room.make()
         assert store.objects.used_bytes() <= 2 * SIZE
         assert store.objects.used_bytes() > 0
+
+
+async def test_a_catalogue_that_cannot_be_read_for_a_moment_keeps_the_cache_no_larger(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_: Pins) -> NoReturn:
+        raise CatalogError("disk I/O error")
+
+    monkeypatch.setattr(room_module, "_LOOK_SECONDS", 0.02)
+    async with open_store(tmp_path) as store:
+        await fetch_whole(store, 0)
+        await store.objects.save()
+        store.objects.room.quota = 0
+        async with trio.open_nursery() as nursery:
+            with monkeypatch.context() as broken:
+                broken.setattr(Pins, "contents", refuse)
+                nursery.start_soon(store.objects.room.keep)
+                await trio.sleep(0.1)
+            with trio.fail_after(5):
+                while store.objects.room.used_bytes:  # noqa: ASYNC110 nothing tells
+                    await trio.sleep(0.02)
+            nursery.cancel_scope.cancel()
 
 
 async def test_a_full_disk_costs_the_cache_as_much_as_is_needed(tmp_path: Path) -> None:
