@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, TypeVar
 
 import outcome
@@ -56,7 +56,8 @@ class Island:
 
         def abort(raise_cancel: Callable[[], None]) -> trio.lowlevel.Abort:
             cancelled.append(raise_cancel)
-            self._loop.call_soon_threadsafe(lambda: over_there and over_there[0].cancel())
+            with suppress(RuntimeError):  # asyncio's word for a loop that is closed: it has ended
+                self._loop.call_soon_threadsafe(lambda: over_there and over_there[0].cancel())
             return trio.lowlevel.Abort.FAILED
 
         self._loop.call_soon_threadsafe(start)

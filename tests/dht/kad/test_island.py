@@ -7,6 +7,7 @@ from functools import partial
 
 import pytest
 import trio
+import trio.testing
 
 from p2pfs.dht.kad.island import open_island
 from p2pfs.errors import NotRunningError
@@ -24,6 +25,19 @@ async def test_results_and_errors_cross_the_bridge() -> None:
         assert await island.run(partial(add, 1, 2)) == 3
         with pytest.raises(KeyError):
             await island.run(fail)
+
+
+async def test_cancelling_what_has_just_ended_with_the_island_is_quiet(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with open_island() as island, trio.open_nursery() as nursery:
+        nursery.start_soon(island.run, partial(asyncio.sleep, 60))
+        await trio.testing.wait_all_tasks_blocked()
+        [thread] = [each for each in threading.enumerate() if each.name == "p2pfs-island"]
+        island.close()
+        monkeypatch.setattr(island, "close", lambda: None)  # once is enough
+        thread.join()  # its loop is closed, and trio has not heard of it yet
+        nursery.cancel_scope.cancel()
 
 
 async def test_cancelling_ends_the_task_over_there_before_it_returns() -> None:
