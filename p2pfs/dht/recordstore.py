@@ -132,7 +132,7 @@ class RecordStore(Protocol):
         """Those of these that are here, each with the first address of the network it came from."""
 
     def expire(self, now: int) -> int:
-        """Forget what has expired; how many records that was."""
+        """Forget some of what has expired, in 10 ms or so; how many records, 0 at the end."""
 
     def usage(self) -> Usage:
         """What all of it takes."""

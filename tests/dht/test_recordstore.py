@@ -37,7 +37,7 @@ from p2pfs.dht.recordstore import (
     Stored,
     Usage,
 )
-from p2pfs.dht.sqlitestore import open_record_store
+from p2pfs.dht.sqlitestore import SqliteRecordStore, open_record_store
 from p2pfs.network import public_network
 from tests.samples import DAY, HERE, NETWORK, NOW, key, meta, multihash, provider
 
@@ -125,8 +125,11 @@ def test_what_expired_is_not_answered_and_then_forgotten(store: RecordStore) -> 
 def test_many_expire_at_once(store: RecordStore) -> None:
     subjects = [tag_subject(f"t{number}") for number in range(1200)]
     store.put_all([Record(s, b"x", b"", NOW, 1, b"") for s in subjects], SOURCE, NOW)
-    assert store.expire(NOW + DAY) == 1200
+    steps = list(iter(lambda: store.expire(NOW + DAY), 0))
+    assert sum(steps) == 1200
     assert store.usage() == Usage(0, 0)
+    if isinstance(store, SqliteRecordStore):  # the loop that calls it waits for the disk
+        assert max(steps) == 100
 
 
 def test_a_publisher_who_fills_a_key_gets_no_more_of_it_but_renews_what_he_has(

@@ -14,6 +14,7 @@ from p2pfs.dht.kad.contacts import hint
 from p2pfs.dht.kad.lookout import Lookout
 from p2pfs.dht.kad.referrals import pack_address, parse_address
 from p2pfs.dht.kad.table import BUCKETS
+from p2pfs.dht.recordstore import RecordStoreError
 from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
 
@@ -45,6 +46,8 @@ _SMALL = 20
 _STALE_SECONDS = 3_600.0
 _SAVE_SECONDS = 60.0
 _EXPIRE_SECONDS = 600.0
+# After a day off all that was stored has expired: minutes of work, and a tenth of the time for it.
+_EXPIRE_MORE_SECONDS = 0.1
 _MOST_SAVED = 200
 # What a LAN's nodes announce is looked at so often, a second apart: a datagram may be lost.
 _FOUND_TRIES = 3
@@ -104,7 +107,7 @@ class Membership:
                 loops.create_task(self._each(_TICK_SECONDS, self._look_around))
                 loops.create_task(self._refresh())
                 loops.create_task(self._each(_SAVE_SECONDS, self._save))
-                loops.create_task(self._each(_EXPIRE_SECONDS, self._expire))
+                loops.create_task(self._expire())
         finally:
             busy = list(self._busy.values())
             for task in busy:
@@ -244,8 +247,14 @@ class Membership:
             )
             records.keep_estimate(self._server.finder.estimate.encode())
 
-    def _expire(self) -> None:
-        self._server.settings.records.expire(self._server.now())
+    async def _expire(self) -> None:
+        while True:
+            try:
+                expired = self._server.settings.records.expire(self._server.now())
+            except RecordStoreError as error:
+                _LOG.warning("what has expired is not forgotten yet: %s", error)
+                expired = 0
+            await asyncio.sleep(_EXPIRE_MORE_SECONDS if expired else _EXPIRE_SECONDS)
 
 
 def saved_addresses(saved: Iterable[bytes]) -> Iterable[Endpoint]:

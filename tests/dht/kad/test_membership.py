@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,3 +63,18 @@ async def test_who_is_known_only_from_the_lan_is_marked_and_whom_the_user_named_
             await overlay.look_at(address)
         await wait_until(lambda: len(overlay.contacts()) == 2)
         assert list(overlay._server.announced) == [announced]
+
+
+async def test_all_that_has_expired_is_forgotten_a_little_at_a_time() -> None:
+    class Full(MemoryRecordStore):
+        left = 5
+
+        def expire(self, _: int) -> int:
+            self.left -= 1
+            return max(0, self.left)
+
+    store = Full()
+    async with open_node(store=store):
+        await wait_until(lambda: store.left == 0, 5)
+        await trio.sleep(0.3)
+        assert store.left == 0
