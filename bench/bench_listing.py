@@ -104,9 +104,9 @@ def main() -> None:
     for first, again in runs:
         print(f"  run: first {first:.2f} s, again {again:.3f} s")
     firsts, agains = zip(*runs, strict=True)
-    name = f"ls -l of {args.files} files, median,"
-    figures.at_most(f"{name} first", statistics.median(firsts), FIRST_BAR_SECONDS, "s")
-    if args.files <= ROWS:
+    if args.files <= ROWS:  # else the bar is that all are listed, as seen above
+        name = f"ls -l of {args.files} files, median,"
+        figures.at_most(f"{name} first", statistics.median(firsts), FIRST_BAR_SECONDS, "s")
         figures.at_most(f"{name} again", statistics.median(agains), AGAIN_BAR_SECONDS, "s")
     figures.end()
 
