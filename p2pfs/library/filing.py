@@ -83,8 +83,9 @@ class Filing:
     async def describe(self, share: Share, *, only_retagged: bool) -> Described:
         """Read name and tags again, without hashing, and keep them if they are others.
 
-        With `only_retagged`, that they are others explains a ctime that has moved.  Raises
-        UnsteadyError if the file is not the one that was hashed, OSError.
+        With `only_retagged`, that they are others explains a ctime that has moved, unless the file
+        has another name, by which it may have been written to untold.  Raises UnsteadyError if the
+        file is not the one that was hashed, OSError.
         """
         open_file = self._shares.open_file
         status, media = await trio.to_thread.run_sync(media_of, open_file, share.path)
@@ -93,7 +94,7 @@ class Filing:
         described = with_media(share, media, self._shares.extent.tags(share.path))
         if described == share:
             return Described(share, share.is_untouched(status))
-        if only_retagged:
+        if only_retagged and status.st_nlink == 1:
             described = replace(described, ctime_ns=exact_stamp_of(status)[-1])
         described = replace(described, state=ShareState.ANNOUNCING, reason="")
         await self._shares.put(described)

@@ -205,6 +205,8 @@ class Ingest:
         self.hints.described(path)
         self.hints.settled(path)
         self._queue.forget(path)
+        for name in self._register.known.other_names(path):  # it may have been written to by this
+            self.hints.doubted(name)
         if share is not None:
             await self._register.withdraw(share)
 
@@ -237,6 +239,7 @@ class Ingest:
         path = share.path
         # What is told before the first look at everything may come after what nobody told.
         only_retagged = self.scanned.is_set() and self.hints.is_only_retagged(path)
+        only_retagged = only_retagged and not self._register.known.other_names(path)
         was_retagged = self.hints.is_retagged(path)
         self.hints.described(path)
         try:

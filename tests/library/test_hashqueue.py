@@ -156,6 +156,36 @@ async def test_an_edit_right_before_a_rename_or_new_tags_is_found(tmp_path: Path
         assert (await wait_certain(share, "b.txt")).cid == cid_of(b"the other edition of b")
 
 
+@pytest.mark.parametrize("name", ["share/b.txt", "outside.txt"])
+async def test_new_tags_do_not_explain_away_an_edit_by_another_name_of_the_file(
+    tmp_path: Path, name: str
+) -> None:
+    async with open_share_folder(tmp_path) as share:
+        await publish(share)
+        os.link(share.folder / "a.txt", tmp_path / name)
+        share.ingest.hints.doubted(b"a.txt")  # as the next look at everything does
+        await wait_certain(share, "a.txt")
+        edit_in_place(tmp_path / name)
+        os.setxattr(share.folder / "a.txt", "user.xdg.tags", b"mine")
+        assert (await wait_certain(share, "a.txt")).cid == cid_of(OTHER)
+
+
+async def test_new_tags_do_not_explain_away_an_edit_by_a_name_that_has_gone(
+    tmp_path: Path,
+) -> None:
+    async with open_share_folder(tmp_path) as share:
+        await publish(share)
+        os.link(share.folder / "a.txt", share.folder / "b.txt")
+        share.ingest.hints.doubted(b"a.txt")
+        await wait_certain(share, "a.txt")
+        await wait_certain(share, "b.txt")
+        edit_in_place(share.folder / "b.txt")
+        (share.folder / "b.txt").unlink()
+        await share.wait_gone("b.txt")
+        os.setxattr(share.folder / "a.txt", "user.xdg.tags", b"mine")
+        assert (await wait_certain(share, "a.txt")).cid == cid_of(OTHER)
+
+
 async def test_new_tags_do_not_explain_away_what_is_in_doubt_already(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
