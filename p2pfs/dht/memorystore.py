@@ -59,6 +59,7 @@ class _Body:
 
     room: Room
     origin: Origin
+    turn: int
     rows: set[tuple[bytes, bytes]] = field(default_factory=set)
 
 
@@ -159,16 +160,16 @@ class MemoryRecordStore:
             return Stored.STORED
         if held is not None and held.record.rank >= record.rank:
             return Stored.KEPT_NEWER
-        left = [] if held is None else [held]
-        for each in left:
-            self._remove(each)
+        left: list[tuple[_Row, _Body]] = []
+        if held is not None:
+            self._take_out(held, left)
         origin, others = origin_of(record.publisher, source_ip), self._others(record.subject, now)
         row = _Row(record, origin, turn_to_leave(record, now, self._secret, others))
         if self._clear_key(row, others, left) and self._clear_room(row, left):
             self._add(row)
             return Stored.STORED
-        for each in left:
-            self._add(each)
+        for each, body in left:
+            self._add(each, body)
         return Stored.FULL
 
     def _others(self, subject: Subject, now: int) -> int:
@@ -178,7 +179,7 @@ class MemoryRecordStore:
             self._expire(key, now)
         return len(self._keys[key].rows) if key in self._keys else 0
 
-    def _clear_key(self, row: _Row, others: int, left: list[_Row]) -> bool:
+    def _clear_key(self, row: _Row, others: int, left: list[tuple[_Row, _Body]]) -> bool:
         """Whether there is a row for it under its key now; what had to leave is added to `left`."""
         if not is_full(row.record.subject, others):
             return True
@@ -186,11 +187,10 @@ class MemoryRecordStore:
         origin = leaving(row.record, row.origin, row.turn, under.crowd)
         if origin is None:
             return False
-        left.append(under.rows[under.crowd.first_to_leave(origin)])
-        self._remove(left[-1])
+        self._take_out(under.rows[under.crowd.first_to_leave(origin)], left)
         return True
 
-    def _clear_room(self, row: _Row, left: list[_Row]) -> bool:
+    def _clear_room(self, row: _Row, left: list[tuple[_Row, _Body]]) -> bool:
         """The same of the budget, which a value that is held already does not burden."""
         room = self._rooms[room_of(row.record)]
         while not self._fits(row.record):
@@ -198,8 +198,7 @@ class MemoryRecordStore:
             if origin is None:
                 return False
             for key, slot in list(self._bodies[room.crowd.first_to_leave(origin)].rows):
-                left.append(self._keys[key].rows[slot])
-                self._remove(left[-1])
+                self._take_out(self._keys[key].rows[slot], left)
         return True
 
     def _fits(self, record: Record) -> bool:
@@ -226,7 +225,13 @@ class MemoryRecordStore:
         under.earliest = min((row.record.expires for row in under.rows.values()), default=_NEVER)
         return len(gone)
 
-    def _add(self, row: _Row) -> None:
+    def _take_out(self, row: _Row, left: list[tuple[_Row, _Body]]) -> None:
+        """Remove a row, and note what `_add` puts back as it was."""
+        left.append((row, self._bodies[row.record.value]))
+        self._remove(row)
+
+    def _add(self, row: _Row, former: _Body | None = None) -> None:
+        """Also its body, if it is not there: the one that it had, or a new one."""
         record, key = row.record, row.record.subject.key
         under = self._keys.setdefault(key, _Key())
         under.rows[record.slot] = row
@@ -234,10 +239,11 @@ class MemoryRecordStore:
         under.crowd.add(record.slot, row.origin, row.turn)
         body = self._bodies.get(record.value)
         if body is None:
-            body = self._bodies[record.value] = _Body(room_of(record), row.origin)
+            new = _Body(room_of(record), row.origin, -next(self._arrivals))
+            body = self._bodies[record.value] = former or new
             room = self._rooms[body.room]
             room.usage = room.usage.plus(1, len(record.value))
-            room.crowd.add(record.value, row.origin, -next(self._arrivals))
+            room.crowd.add(record.value, body.origin, body.turn)
         body.rows.add((key, record.slot))
 
     def _remove(self, row: _Row) -> None:

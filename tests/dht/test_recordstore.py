@@ -200,6 +200,18 @@ def test_room_is_what_nobody_has_to_leave_for(open_store: OpenStore) -> None:
     assert store.usage().values == 4
 
 
+def test_who_was_refused_has_changed_nothing(open_store: OpenStore) -> None:
+    store = open_store(Usage(100, 1_000))  # for tags 400 bytes
+    oldest, older = made_up(1, length=130), made_up(2, length=130)
+    store.put_all([oldest, older], "8.8.8.8", NOW)
+    store.put(made_up(3, length=30), "9.9.9.9", NOW)
+    # The oldest would not be enough, and the next is of no larger network.
+    assert store.put(made_up(4, length=220), "9.9.9.9", NOW) is Stored.FULL
+    assert store.put(made_up(5, length=80), "7.7.7.7", NOW) is Stored.STORED
+    assert older in store.rows(MUSIC.key, NOW)
+    assert oldest not in store.rows(MUSIC.key, NOW)
+
+
 def test_there_is_no_room_under_a_full_key(
     store: RecordStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
