@@ -33,10 +33,16 @@ class Filed(NamedTuple):
 
 
 class Described(NamedTuple):
-    """The row of a path now, and whether its content is certain to be that of the file."""
+    """The row of a path now, and the file's ctime and number of names when it was looked at."""
 
     share: Share
-    is_certain: bool
+    ctime_ns: int
+    names: int
+
+    @property
+    def is_certain(self) -> bool:
+        """Whether the content of the row is that of the file for certain."""
+        return self.ctime_ns == self.share.ctime_ns
 
 
 class Filing:
@@ -80,25 +86,25 @@ class Filing:
             filed = await self._confirm(hashed) or await self._keep(hashed)
         return filed  # noqa: RET504 as above
 
-    async def describe(self, share: Share, *, only_retagged: bool) -> Described:
+    async def describe(self, share: Share) -> Described:
         """Read name and tags again, without hashing, and keep them if they are others.
 
-        With `only_retagged`, that they are others explains a ctime that has moved, unless the file
-        has another name, by which it may have been written to untold.  Raises UnsteadyError if the
-        file is not the one that was hashed, OSError.
+        Raises UnsteadyError if the file is not the one that was hashed, OSError.
         """
         open_file = self._shares.open_file
         status, media = await trio.to_thread.run_sync(media_of, open_file, share.path)
         if not share.is_of(status):
             raise UnsteadyError("it was replaced while it was looked at")
         described = with_media(share, media, self._shares.extent.tags(share.path))
-        if described == share:
-            return Described(share, share.is_untouched(status))
-        if only_retagged and status.st_nlink == 1:
-            described = replace(described, ctime_ns=exact_stamp_of(status)[-1])
-        described = replace(described, state=ShareState.ANNOUNCING, reason="")
-        await self._shares.put(described)
-        return Described(described, described.is_untouched(status))
+        if described != share:
+            described = replace(described, state=ShareState.ANNOUNCING, reason="")
+            await self._shares.put(described)
+        return Described(described, exact_stamp_of(status)[-1], status.st_nlink)
+
+    async def confirm(self, share: Share, ctime_ns: int) -> Share:
+        """With this ctime the file has the content of its row, for certain."""
+        await self._shares.confirm(share.path, ctime_ns)
+        return replace(share, ctime_ns=ctime_ns)
 
     async def _begin(self, path: bytes, told_open: bool) -> Reading:
         begin = partial(begin_hashing, self._shares.open_file, path, told_open=told_open)

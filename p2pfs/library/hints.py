@@ -30,6 +30,7 @@ class Hints:
         self._retagged: set[bytes] = set()
         self._disturbed: set[bytes] = set()
         self._doubted: set[bytes] = set()
+        self._explained: dict[bytes, int] = {}
         self.agenda: Agenda[bytes] = Agenda()
 
     def opened(self, path: bytes) -> None:
@@ -48,7 +49,7 @@ class Hints:
         """Something was written to, created, cut, or is not what it was."""
         self._stop(path)
         self._disturbed.add(path)
-        self._doubted.add(path)
+        self.suspect(path)
         self.agenda.look_after(path, self.still_seconds)
 
     def retagged(self, path: bytes) -> None:
@@ -64,6 +65,7 @@ class Hints:
     def suspect(self, path: bytes) -> None:
         """The same, and it is being looked into: no other tags explain it until it is settled."""
         self._doubted.add(path)
+        self._explained.pop(path, None)
 
     def removed(self, path: bytes) -> None:
         """The name is gone."""
@@ -75,7 +77,8 @@ class Hints:
         for path in [path for path in self._writers if _is_at_or_below(path, old)]:
             self._writers[new + path[len(old) :]] += self._writers.pop(path)
         if old in self._doubted:
-            self._doubted.add(new)
+            self.suspect(new)
+        self._explained.pop(old, None)
         self._retagged.add(new)
         for path in (new, old):  # this order: a row moves if its file is found before it is missed
             self.removed(path)
@@ -111,6 +114,19 @@ class Hints:
     def settled(self, path: bytes) -> None:
         """Its content is what its row says, or there is neither."""
         self._doubted.discard(path)
+        self._explained.pop(path, None)
+
+    def explained(self, path: bytes, ctime_ns: int) -> None:
+        """What was told explains a ctime, if no write is told of until the file has been still.
+
+        What was written before it was looked at may be told only after.
+        """
+        self._explained[path] = ctime_ns
+        self.agenda.look_after(path, self.still_seconds)
+
+    def is_explained(self, path: bytes, ctime_ns: int) -> bool:
+        """Whether this ctime was, and nothing was told that makes it doubtful."""
+        return self._explained.get(path) == ctime_ns
 
 
 def _is_at_or_below(path: bytes, folder: bytes) -> bool:

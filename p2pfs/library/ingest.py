@@ -25,13 +25,14 @@ from p2pfs.library.progress import Progress
 from p2pfs.library.register import Register
 from p2pfs.library.scanning import Scanning
 from p2pfs.library.watching import Watching
-from p2pfs.store.files import stamp_of
+from p2pfs.store.files import exact_stamp_of, stamp_of
 from p2pfs.store.share import ShareState
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from p2pfs.content.cid import Cid
+    from p2pfs.library.filing import Described
     from p2pfs.library.folderscan import Ignores
     from p2pfs.library.progress import Standing
     from p2pfs.store.foldershares import FolderShares
@@ -185,9 +186,15 @@ class Ingest:
         self, share: Share, found: os.stat_result, nursery: trio.Nursery
     ) -> None:
         self._register.known.remember(share)  # its row may be newer than the end of its hashing
-        if share.is_untouched(found) and not self.hints.is_retagged(share.path):
-            self.hints.settled(share.path)
-            self._progress.settle(share.path)
+        path, ctime_ns = share.path, exact_stamp_of(found)[-1]
+        if self.hints.is_retagged(path):
+            await self._describe(share, nursery)
+        elif share.is_untouched(found):
+            self.hints.settled(path)
+            self._progress.settle(path)
+        elif self.hints.is_explained(path, ctime_ns):
+            self._register.known.remember(await self._filing.confirm(share, ctime_ns))
+            self.hints.settled(path)
         else:
             await self._describe(share, nursery)
 
@@ -239,11 +246,10 @@ class Ingest:
         path = share.path
         # What is told before the first look at everything may come after what nobody told.
         only_retagged = self.scanned.is_set() and self.hints.is_only_retagged(path)
-        only_retagged = only_retagged and not self._register.known.other_names(path)
         was_retagged = self.hints.is_retagged(path)
         self.hints.described(path)
         try:
-            described, is_certain = await self._filing.describe(share, only_retagged=only_retagged)
+            described = await self._filing.describe(share)
         except UnsteadyError:
             self._agenda.look_after(path, self.hints.still_seconds)
             return
@@ -253,21 +259,26 @@ class Ingest:
         except P2pfsError as error:
             self._fails(path, error)
         else:
-            self._is_described(share, described, nursery, is_certain=is_certain)
+            self._is_described(share, described, nursery, only_retagged=only_retagged)
             return
         if was_retagged:  # else nothing would tell of tags that were given by the user's word alone
             self.hints.retagged(path)
 
     def _is_described(
-        self, before: Share, share: Share, nursery: trio.Nursery, *, is_certain: bool
+        self, before: Share, described: Described, nursery: trio.Nursery, *, only_retagged: bool
     ) -> None:
-        path = share.path
+        share, path = described.share, described.share.path
         self._progress.settle(path)
         self._register.known.remember(share)
         if share != before:
             self._register.redescribed(before)
-        if is_certain:
+        # By another name it may have been written to untold; so it may where nobody tells.
+        names = self._register.known.other_names(path)
+        is_told_of = described.names == 1 and not names and not self.watching.trouble
+        if described.is_certain:
             self.hints.settled(path)
+        elif only_retagged and is_told_of and share != before:
+            self.hints.explained(path, described.ctime_ns)
         else:
             self.hints.suspect(path)
             self._queue.hash_again_when_idle(path, nursery)

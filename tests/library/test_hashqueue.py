@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from p2pfs.library.filing import Filed, Filing
+from p2pfs.library.filing import Described, Filed, Filing
 from p2pfs.library.hashing import Hashed
 from p2pfs.store.share import Share, ShareState
 from tests.library.kit import WatchedFolder, open_share_folder, wait_until
@@ -154,6 +154,25 @@ async def test_an_edit_right_before_a_rename_or_new_tags_is_found(tmp_path: Path
         os.setxattr(share.folder / "b.txt", "user.xdg.tags", b"mine")
         assert (await wait_certain(share, "c.txt")).cid == cid_of(OTHER)
         assert (await wait_certain(share, "b.txt")).cid == cid_of(b"the other edition of b")
+
+
+async def test_new_tags_do_not_explain_away_an_edit_that_is_told_of_a_moment_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, edited = Filing.describe, False
+
+    async def describe(self: Filing, share: Share) -> Described:
+        nonlocal edited
+        if not edited:
+            edited = True
+            edit_in_place(tmp_path / "share" / "a.txt")
+        return await real(self, share)
+
+    async with open_share_folder(tmp_path) as share:
+        await publish(share)
+        monkeypatch.setattr(Filing, "describe", describe)
+        os.setxattr(share.folder / "a.txt", "user.xdg.tags", b"mine")
+        assert (await wait_certain(share, "a.txt")).cid == cid_of(OTHER)
 
 
 @pytest.mark.parametrize("name", ["share/b.txt", "outside.txt"])
