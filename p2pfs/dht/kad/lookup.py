@@ -116,8 +116,7 @@ class Lookup:
         added = [self._add(hint, path) for hint, path in zip(hints, self._paths, strict=True)]
         # Those of them that have not answered yet.
         self._starts = [each for each in added if each is not None]
-        # Whose next steps are still to be taken.
-        self._open: list[_Candidate] = []
+        self._open: list[_Candidate] = []  # whose next steps are still to be taken
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
@@ -167,7 +166,7 @@ class Lookup:
     @property
     def is_over(self) -> bool:
         """Whether every path has ended, and the k closest of all have answered."""
-        if any(each.state in (_State.NEW, _State.ASKED) for each in self._awaited()):
+        if self._is_going_on:
             return False
         hopefuls = (each for each in self._ordered if not self._is_out(each))
         return all(each.state is _State.ANSWERED for each in self._nearest(hopefuls))
@@ -187,9 +186,13 @@ class Lookup:
         """Those that were late and have not answered yet."""
         return [each.hint for each in self._ordered if each.state is _State.LATE]
 
+    @property
+    def _is_going_on(self) -> bool:
+        return any(each.state in (_State.NEW, _State.ASKED) for each in self._awaited())
+
     def _pool_shares(self) -> None:
-        """Once all paths have ended, what they have left is for the k closest of all."""
-        if self._under_way or any(each.state is _State.NEW for each in self._awaited()):
+        """Once no path waits for anybody, what they have left is for the k closest of all."""
+        if self._is_going_on:
             return
         for path in self._paths:
             self._spare += path.left

@@ -140,6 +140,25 @@ def test_what_paths_leave_that_have_ended_goes_to_those_that_have_not() -> None:
     assert set(chain) <= set(_run(lookup, ask))
 
 
+def test_what_paths_leave_is_shared_out_while_somebody_is_asked_who_is_needed_no_more() -> None:
+    starts = [_at(2**100 + number) for number in range(STARTS - 1)]
+    near, beside = _at(1_000), _at(1_001)
+    lookup = Lookup(KEY, OWN, [*starts, near], lambda _: True, k=2)
+    lookup.todo()
+    lookup.answered(near, _there(near), [beside])
+    assert lookup.todo() == [beside]  # for the moment one of the two closest
+    for other in starts[1:]:
+        lookup.answered(other, _there(other), [])
+    last = starts[0]
+    for away in range(900, 896, -1):  # uses up its path
+        lookup.answered(last, _there(last), [_at(away)])
+        (last,) = lookup.todo()
+    closest = _at(1)
+    lookup.answered(last, _there(last), [closest])
+    assert not lookup.is_over
+    assert lookup.todo() == [closest]
+
+
 def test_who_is_late_holds_nothing_up_but_a_place_among_the_closest() -> None:
     crowd = [_at(number) for number in range(1, 1 + K)]
     slow, quick = _by_distance([contact(1), contact(2)])
