@@ -192,11 +192,13 @@ class Web:
         return Reply(count=0, proof=proof, seen=pack_address(ASKER))
 
 
-async def joins(web: Web, address: Endpoint, seconds: float = 1.5) -> bool:
-    """Whether a node whose datagrams nobody answers takes that one as a contact."""
+async def joins(web: Web, address: Endpoint) -> bool:
+    """Whether a node whose datagrams nobody answers takes that one as a contact, once it asked."""
     async with open_node(address) as (node, _), trio.open_nursery() as nursery:
         nursery.start_soon(node.tending.offer_detour, web.post)
-        with trio.move_on_after(seconds):
+        with trio.fail_after(10):
+            await wait_until(lambda: bool(web.asked))
+        with trio.move_on_after(1):
             await wait_until(lambda: len(node.contacts()) == 1)
         nursery.cancel_scope.cancel()
         return node.is_blocked and len(node.contacts()) == 1
@@ -248,7 +250,7 @@ async def test_noise_for_an_answer_makes_no_contact(silent: Endpoint, raw: bytes
             return raw
 
     web = Noisy(silent, identity())
-    assert not await joins(web, silent, seconds=1)
+    assert not await joins(web, silent)
     assert web.asked
 
 
