@@ -5,9 +5,12 @@ from collections.abc import Iterator
 
 import pytest
 
+from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.exchange import Holding, gather
 from p2pfs.dht.kad.referrals import parse_referrals
-from p2pfs.dht.kad.wire import Find, Get, Reply
+from p2pfs.dht.kad.wire import Find, Get, Reply, Request
+from p2pfs.dht.records import tag_subject
 from tests.sim.adversaries import (
     Colluders,
     answer_falsely,
@@ -88,3 +91,21 @@ def test_a_crashed_node_is_silent(grown: World) -> None:
     grown.run(crash(grown, dead))
     assert not dead.runs
     assert not grown.run(grown.nodes[21].server.verify(dead.address))
+
+
+def test_one_holder_cannot_pass_a_rare_tag_off_as_full() -> None:
+    """Every reader would look for it in 128 shards."""
+
+    def claim(request: Request, honest: Reply, _source: Endpoint) -> Reply:
+        return Reply(more=1_000) if isinstance(request, Get) else honest
+
+    subject = tag_subject("rare")
+    with World(8, k=8) as world:
+        world.run(world.grow(24, settle=20))
+        liar, *_ = world.closest(subject.key, subject.rules.copies)
+        corrupt(liar, claim)
+        reader = next(node for node in world.nodes if node is not liar)
+        claimed: list[Holding] = []
+        heard = world.run(gather(reader.server, subject, claimed.append))
+    assert any(holding.more == 1_000 for holding in claimed)
+    assert not heard.is_full

@@ -72,8 +72,10 @@ async def gather(server: Server, subject: Subject, found: Callable[[Holding], No
 
     async def read(contact: Contact) -> None:
         holding = await _read(server, subject, contact)
+        if holding is None:
+            return
+        counts[contact] = holding.count
         if holding.count:
-            counts[contact] = holding.count
             found(holding)
 
     own = server.settings.records.rows(subject.key, server.now())
@@ -82,7 +84,8 @@ async def gather(server: Server, subject: Subject, found: Callable[[Holding], No
         asked = await server.finder.holders(
             subject.key, server.settings.k, lambda contact: reading.create_task(read(contact))
         )
-    # Nodes farther off were not given all that there is.
+    # Nodes farther off were not given all that there is.  Who has nothing votes too: else a liar
+    # alone would make every reader of a rare tag look up all its shards.
     holders = [counts[each] for each in asked[: subject.rules.copies] if each in counts]
     return Heard(len(asked), _most(is_full(subject, count) for count in holders))
 
@@ -156,13 +159,13 @@ def _most(votes: Iterable[bool]) -> bool:
     return sum(cast) * 2 > len(cast)
 
 
-async def _read(server: Server, subject: Subject, contact: Contact) -> Holding:
-    """What fits a datagram; nothing of a holder that answers with a wrong record."""
+async def _read(server: Server, subject: Subject, contact: Contact) -> Holding | None:
+    """What fits a datagram; None of a holder that is silent, or answers with a wrong record."""
     try:
         reply = await _ask_twice(server, contact, Get(key=subject.key))
         records = tuple(_timely(server, subject, reply.values or ()))
     except (SilentError, MalformedError):
-        return Holding(contact, (), 0)
+        return None
     return Holding(contact, records, reply.more)
 
 
