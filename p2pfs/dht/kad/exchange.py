@@ -60,7 +60,7 @@ class Placement:
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """How many other nodes answered, and whether most holders say that the key is full."""
+    """How many nodes were found, and whether most where it belongs say that the key is full."""
 
     nodes: int
     is_full: bool
