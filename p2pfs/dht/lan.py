@@ -37,8 +37,6 @@ _TAG_KEY = b"t"
 _MAX_ADDRESSES = 4
 # Found and not yet looked at; a LAN has fewer nodes, whoever makes up more is not listened to.
 _WAITING = 64
-# Most nodes send all about themselves at once; the others are asked, and answer from next door.
-_DETAILS_MILLISECONDS = 1_000
 
 _log = logging.getLogger(__name__)
 
@@ -146,8 +144,11 @@ class _Radio:
 
     def close(self) -> None:
         """Say goodbye, a quarter of a second, and end."""
-        self._browser.cancel()
-        self._zeroconf.close()
+        try:
+            self._browser.cancel()
+            self._zeroconf.close()
+        except Exception as error:  # noqa: BLE001 however its loop ended, the node ends well
+            _log.warning("cannot take leave of the LAN: %r", error)
 
     def _look(
         self,
@@ -156,16 +157,21 @@ class _Radio:
         name: str,
         state_change: ServiceStateChange,
     ) -> None:
-        from zeroconf import Error, ServiceStateChange
+        """At what is known of a name, now and again when more of it comes.
+
+        Nobody is asked: whoever announces sends all that belongs to a name along (RFC 6763, section
+        12.1), and names that are nobody's would keep those behind them waiting.
+        """
+        from zeroconf import Error, ServiceInfo, ServiceStateChange
 
         if name == self._own.name or state_change is ServiceStateChange.Removed:
             return
         try:
-            service = zeroconf.get_service_info(service_type, name, _DETAILS_MILLISECONDS)
+            service = ServiceInfo(service_type, name)
         except Error as error:  # no name of a service; raised on, it would end the thread
             _log.debug("what the LAN announces as %r is left out: %s", name, error)
             return
-        if service is not None and self._own.is_kin(name, service.properties):
+        if service.load_from_cache(zeroconf) and self._own.is_kin(name, service.properties):
             for address in _addresses(service, self._near):
                 self._heard(address)
 

@@ -9,7 +9,14 @@ import threading
 
 import pytest
 import trio
-from zeroconf import DNSOutgoing, DNSPointer, ServiceInfo
+from zeroconf import (
+    DNSOutgoing,
+    DNSPointer,
+    DNSRecord,
+    EventLoopBlocked,
+    ServiceInfo,
+    Zeroconf,
+)
 from zeroconf.const import _CLASS_IN, _FLAGS_AA, _FLAGS_QR_RESPONSE, _TYPE_PTR
 
 from p2pfs.addresses import Endpoint, Neighbourhood
@@ -66,14 +73,79 @@ async def test_names_that_no_service_can_have_deafen_nobody() -> None:
             nursery.cancel_scope.cancel()
 
 
+async def test_names_that_are_nobodys_keep_no_node_waiting() -> None:
+    found = trio.Event()
+
+    async def tell(_: Endpoint) -> None:
+        found.set()
+
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(discover, NETWORK, 7001, LOOPBACK, NEAR, tell)
+            await trio.sleep(0.2)
+            for number in range(100):
+                say_there_is(f"{number:024x}.{SERVICE}")
+            await trio.sleep(0.2)
+            nursery.start_soon(discover, NETWORK, 7002, LOOPBACK, NEAR, nobody_yet)
+            with trio.fail_after(5):
+                await found.wait()
+            nursery.cancel_scope.cancel()
+
+
+async def test_what_belongs_to_a_name_may_come_later() -> None:
+    kin = ServiceInfo(
+        SERVICE,
+        f"aa.{SERVICE}",
+        addresses=[bytes((127, 0, 0, 1))],
+        port=7002,
+        properties={b"t": tag_of(NETWORK, "aa")},
+        server="aa.local.",
+    )
+    found: list[Endpoint] = []
+
+    async def tell(address: Endpoint) -> None:
+        found.append(address)
+        nursery.cancel_scope.cancel()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(discover, NETWORK, 7001, LOOPBACK, NEAR, tell)
+            await trio.sleep(0.2)
+            say(kin.dns_pointer())
+            await trio.sleep(0.2)
+            say(kin.dns_service(), kin.dns_text(), *kin.dns_addresses())
+    assert found == [Endpoint("127.0.0.1", 7002)]
+
+
+async def test_a_library_that_ends_badly_does_not_end_the_node(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    class BlockedLoop(Zeroconf):
+        def close(self) -> None:
+            super().close()
+            raise EventLoopBlocked
+
+    monkeypatch.setattr("zeroconf.Zeroconf", BlockedLoop)
+    with trio.fail_after(5), trio.move_on_after(0.5):
+        await discover(NETWORK, 7001, LOOPBACK, NEAR, nobody)
+    assert [each.message for each in caplog.records] == [
+        "cannot take leave of the LAN: EventLoopBlocked()"
+    ]
+
+
 async def nobody_yet(_: Endpoint) -> None:
     """The other end may be told as well."""
 
 
 def say_there_is(name: str) -> None:
     """Answer, as any machine of the LAN can, that there is a service of that name."""
+    say(DNSPointer(SERVICE, _TYPE_PTR, _CLASS_IN, 4_500, name))
+
+
+def say(*records: DNSRecord) -> None:
     answer = DNSOutgoing(_FLAGS_QR_RESPONSE | _FLAGS_AA)
-    answer.add_answer_at_time(DNSPointer(SERVICE, _TYPE_PTR, _CLASS_IN, 4_500, name), 0)
+    for record in records:
+        answer.add_answer_at_time(record, 0)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton(LOOPBACK[0]))
         for packet in answer.packets():
