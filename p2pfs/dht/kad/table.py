@@ -46,7 +46,9 @@ class _Entry:
     seen: float
     proven: float
     failures: int = 0
-    first_failure: float = 0.0
+    failed: float = -math.inf
+    counted: int = 0  # of the failures, those that speak against it
+    first_counted: float = 0.0
     check_at: float = 0.0
 
 
@@ -65,6 +67,7 @@ class Table:
         self._waiting: dict[int, list[Contact]] = {}
         self._touched: dict[int, float] = {}
         self._siblings_reach: int | None = None  # where the k closest to the own id end
+        self._heard = -math.inf  # when anybody answered last
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -106,6 +109,7 @@ class Table:
         """
         if contact.node_id == self._own_id:
             return False
+        self._heard = now
         entry = self._entries.get(contact.public_key)
         if entry is not None and entry.contact == contact:
             entry.proven = now
@@ -129,7 +133,8 @@ class Table:
         return self._has_room(hint) or self.get(hint.public_key) is not None
 
     def answered(self, address: Endpoint, now: float) -> None:
-        """The contact at an address, if any, is alive."""
+        """Somebody answered at an address; the contact there, if any, is alive."""
+        self._heard = now
         key = self._by_endpoint.get(address)
         if key is not None:
             self._seen(self._entries[key], now)
@@ -137,19 +142,22 @@ class Table:
     def failed(self, address: Endpoint, now: float) -> None:
         """The contact at an address, if any, did not answer; three times over two minutes evict.
 
-        While nobody answers at all it is this node that is cut off, and nobody is evicted.
+        One counts if anybody has answered since the one before: else it may be this node that was
+        cut off, and the first to be heard again must not condemn those whose turn comes later.
         """
         key = self._by_endpoint.get(address)
         if key is None:
             return
         entry = self._entries[key]
-        if entry.failures == 0:
-            entry.first_failure = now
+        if self._heard > entry.failed:
+            entry.first_counted = entry.first_counted if entry.counted else now
+            entry.counted += 1
+        entry.failed = now
         entry.check_at = now + _CHECK_AGAIN_SECONDS[min(entry.failures, 3)]
         entry.failures += 1
         self._failing[key] = entry
-        over = now - entry.first_failure >= _EVICT_AFTER_SECONDS
-        if entry.failures >= _FAILURES_TO_EVICT and over and self.answering():
+        lasted = now - entry.first_counted
+        if entry.counted >= _FAILURES_TO_EVICT and lasted >= _EVICT_AFTER_SECONDS:
             self._drop(entry.contact)
             self._fill(entry.bucket, now)
 
@@ -250,7 +258,7 @@ class Table:
         self._siblings_reach = None
 
     def _seen(self, entry: _Entry, now: float) -> None:
-        entry.seen, entry.failures = now, 0
+        entry.seen, entry.failures, entry.counted = now, 0, 0
         self._failing.pop(entry.contact.public_key, None)
 
     def _drop(self, contact: Contact) -> None:

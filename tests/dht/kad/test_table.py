@@ -74,10 +74,12 @@ def test_three_failures_over_two_minutes_evict_and_not_before() -> None:
     gone, alive = contact(1), contact(2)
     table.admit(gone, 0)
     table.admit(alive, 0)
-    for at in (0, 1, 2, 3, 119):
+    for at in (1, 2, 3, 4, 120):
+        table.answered(alive.endpoint, at - 0.5)
         table.failed(gone.endpoint, at)
     assert len(table) == 2
-    table.failed(gone.endpoint, 120)
+    table.answered(alive.endpoint, 120.5)
+    table.failed(gone.endpoint, 121)
     assert table.get(gone.public_key) is None
 
 
@@ -90,6 +92,34 @@ def test_a_node_that_is_cut_off_forgets_nobody() -> None:
         for each in everybody:
             table.failed(each.endpoint, at)
     assert len(table) == 5
+
+
+def test_who_is_heard_first_after_a_silence_condemns_nobody() -> None:
+    table = Table(OWN, near)
+    never_asked, first, late = contact(1), contact(2), contact(3)
+    for each in (never_asked, first, late):
+        table.admit(each, 0)
+    for at in (1, 2, 7, 67, 127):  # this node is cut off
+        table.failed(first.endpoint, at)
+        table.failed(late.endpoint, at)
+    table.answered(first.endpoint, 128)
+    table.failed(late.endpoint, 128.5)  # was asked just before the end of it
+    assert len(table) == 3
+    table.answered(first.endpoint, 180)
+    table.failed(late.endpoint, 188.5)  # is silent also now
+    assert table.get(late.public_key) is None
+
+
+def test_where_nobody_else_is_asked_for_long_the_dead_go_all_the_same() -> None:
+    table = Table(OWN, near)
+    gone, alive = contact(1), contact(2)
+    table.admit(gone, 0)
+    table.admit(alive, 0)
+    for lookup in (0, 600, 1_200):
+        table.answered(alive.endpoint, lookup + 1)
+        for at in range(lookup + 2, lookup + 600, 60):
+            table.failed(gone.endpoint, at)
+    assert table.get(gone.public_key) is None
 
 
 def test_a_proof_is_trusted_for_ten_minutes_at_its_own_address() -> None:
@@ -131,7 +161,8 @@ def test_the_place_of_the_evicted_goes_to_whoever_waited_longest() -> None:
         table.admit(each, 0)  # so that the first bucket's are no siblings
     before = len(table)
     first = next(each for each in table.closest(b"\xff" * 20, 200) if each.node_id[0] & 0x80)
-    for at in (0, 60, 120):
+    for at in (1, 61, 121):
+        table.answered(Endpoint("127.0.0.1", 9), at - 0.5)  # somebody is heard
         table.failed(first.endpoint, at)
     assert len(table) == before
     assert table.get(first.public_key) is None
