@@ -105,8 +105,12 @@ class MemoryRecordStore:
 
     def count(self, key: bytes, now: int) -> int:
         with self._lock:
-            rows = self._keys[key].rows.values() if key in self._keys else ()
-            return sum(not has_expired(row.record.expires, now) for row in rows)
+            under = self._keys.get(key)
+            if under is None:
+                return 0
+            if not has_expired(under.earliest, now):
+                return len(under.rows)
+            return sum(not has_expired(row.record.expires, now) for row in under.rows.values())
 
     def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
         with self._lock:
