@@ -17,8 +17,8 @@ from tests.sim.world import World
 _SESSIONS = {60: 0.999, 15: 0.995, 5: 0.97}
 # What staying may cost is promised for the longest.
 _TRAFFIC_MINUTES = 60
-# Leavers that return with their store; that none does is the harder case.
-_RETURNING = (0.0, 0.5)
+# The share of leavers that return with their store, by what the cell is called after.
+_RETURNING = {"": 0.0, "-half-return": 0.5}
 _RECORDS = 100
 _LOOK_EVERY_SECONDS = 900.0
 # IPv4 and UDP.
@@ -26,19 +26,16 @@ _HEADER_BYTES = 28
 _MOST_BYTES_A_SECOND = 1_000.0
 
 
-def churning(minutes: int, scale: Scale) -> Iterator[Row]:
+def churning(minutes: int, returning: float, scale: Scale) -> Iterator[Row]:
     """Whoever published is gone soon, as the others are; what is stored must outlive them."""
     count, hours = scale.network(300, 100), scale.virtual_hours(6, 1)
     stored = scale.size(1_000_000, 20_000)
-    for returning in _RETURNING[:1] if scale.small else _RETURNING:
-        live = partial(_live, count, hours, minutes, returning)
-        tally, bytes_a_second = next(forked(live, [(scale.seeds[0], stored)]))
-        how = "half return" if returning else "none return"
-        what = f"record found, {minutes} min sessions, {how}, {hours} h, N={count}"
-        yield tally.row(what, "-", _SESSIONS[minutes])
-        most = _MOST_BYTES_A_SECOND if minutes == _TRAFFIC_MINUTES else math.inf
-        what = f"traffic a node, {minutes} min sessions, {how}"
-        yield Row(what, "-", bytes_a_second, most, "B/s", at_most=True)
+    live = partial(_live, count, hours, minutes, returning)
+    tally, bytes_a_second = next(forked(live, [(scale.seeds[0], stored)]))
+    how = f"{minutes} min sessions, {returning:.0%} return"
+    yield tally.row(f"record found, {how}, {hours} h, N={count}", "-", _SESSIONS[minutes])
+    most = _MOST_BYTES_A_SECOND if minutes == _TRAFFIC_MINUTES else math.inf
+    yield Row(f"traffic a node, {how}", "-", bytes_a_second, most, "B/s", at_most=True)
 
 
 def _live(
@@ -75,4 +72,8 @@ def _sent(world: World) -> int:
     return datagrams + world.https_bytes
 
 
-CELLS = tuple(Cell(f"churn-{minutes}", partial(churning, minutes)) for minutes in _SESSIONS)
+CELLS = tuple(
+    Cell(f"churn-{minutes}{name}", partial(churning, minutes, returning))
+    for minutes in _SESSIONS
+    for name, returning in _RETURNING.items()
+)
