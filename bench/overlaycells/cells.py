@@ -23,7 +23,10 @@ _AT_ONCE = 25
 
 @dataclass(frozen=True, slots=True)
 class Scale:
-    """How large a cell runs; `nodes` and `hours`, if given, are those of every network."""
+    """How large a cell runs, and in how many processes.
+
+    `nodes`, `hours` and `stored` (bytes a node, under churn) are those of every network, if given.
+    """
 
     seeds: tuple[int, ...]
     lookups: int
@@ -31,6 +34,7 @@ class Scale:
     jobs: int
     nodes: int | None = None
     hours: int | None = None
+    stored: int | None = None
 
     def size(self, full: int, small: int) -> int:
         """The one or the other."""
@@ -43,6 +47,10 @@ class Scale:
     def virtual_hours(self, full: int, small: int) -> int:
         """For how long a cell watches its network."""
         return self.hours or self.size(full, small)
+
+    def stored_bytes(self, full: int, small: int) -> int:
+        """How much each node of a network under churn holds for others."""
+        return self.stored or self.size(full, small)
 
 
 @dataclass(frozen=True, slots=True)

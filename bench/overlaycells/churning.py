@@ -29,7 +29,7 @@ _MOST_BYTES_A_SECOND = 1_000.0
 def churning(minutes: int, returning: float, scale: Scale) -> Iterator[Row]:
     """Whoever published is gone soon, as the others are; what is stored must outlive them."""
     count, hours = scale.network(300, 100), scale.virtual_hours(6, 1)
-    stored = scale.size(1_000_000, 20_000)
+    stored = scale.stored_bytes(1_000_000, 20_000)
     live = partial(_live, count, hours, minutes, returning)
     tally, bytes_a_second = next(forked(live, [(scale.seeds[0], stored)]))
     how = f"{minutes} min sessions, {returning:.0%} return"

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import os
 import pickle
+import select
 import sys
 import traceback
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import TypeVar
 
@@ -19,13 +19,28 @@ R = TypeVar("R")
 
 def forked(act: Callable[[T], R], items: Iterable[T], jobs: int = 1) -> Iterator[R]:
     """What `act` returns for each item, in their order, `jobs` processes at once."""
-    waiting: deque[tuple[int, int]] = deque()
-    for item in items:
-        if len(waiting) == jobs:
-            yield _result(*waiting.popleft())
-        waiting.append(_start(act, item))
-    while waiting:
-        yield _result(*waiting.popleft())
+    running: dict[int, tuple[int, int]] = {}  # by the end that is read: which item, which child
+    ended: dict[int, R] = {}
+    given = 0
+
+    def wait_for_one() -> None:
+        reader = select.select(list(running), [], [])[0][0]
+        number, child = running.pop(reader)
+        ended[number] = _result(child, reader)
+
+    for number, item in enumerate(items):
+        if len(running) == jobs:
+            wait_for_one()
+        while given in ended:
+            yield ended.pop(given)
+            given += 1
+        child, reader = _start(act, item)
+        running[reader] = number, child
+    while running or ended:
+        while given not in ended:
+            wait_for_one()
+        yield ended.pop(given)
+        given += 1
 
 
 def _start(act: Callable[[T], R], item: T) -> tuple[int, int]:

@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import math
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -30,6 +31,17 @@ _COLLUDING = (
 )
 _KS = (8, 20)
 _FOUNDERS = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Recalled:
+    """Of the k closest, how many were found; the longest chain of referrals of each lookup."""
+
+    hits: Tally = field(default_factory=Tally)
+    chains: tuple[int, ...] = ()
+
+    def __add__(self, other: Recalled) -> Recalled:
+        return Recalled(self.hits + other.hits, self.chains + other.chains)
 
 
 def misrouting(scale: Scale) -> Iterator[Row]:
@@ -59,22 +71,17 @@ def from_birth(scale: Scale) -> Iterator[Row]:
 
 def recall(scale: Scale) -> Iterator[Row]:
     """All honest: are the 20 closest found, and over how many referrals?"""
-    yield from _recall(scale, scale.network(1_000, 200), scale.seeds)
+    count = scale.network(1_000, 200)
+    runs = forked(partial(_exact, scale, count), scale.seeds, scale.jobs)
+    yield from recall_rows(count, sum(runs, Recalled()))
 
 
-def recall_large(scale: Scale) -> Iterator[Row]:
-    """The same once in the largest network."""
-    yield from _recall(scale, scale.network(10_000, 250), scale.seeds[:1])
-
-
-def _recall(scale: Scale, count: int, seeds: tuple[int, ...]) -> Iterator[Row]:
-    hits, chains = Tally(), []
-    for tally, lengths in forked(partial(_exact, scale, count), seeds, scale.jobs):
-        hits += tally
-        chains += lengths
-    yield hits.row(f"recall of the 20 closest, N={count}", ".78", 0.999)
-    mean, bar = sum(chains) / len(chains), math.log2(count) / 2 + 1
+def recall_rows(count: int, recalled: Recalled) -> Iterator[Row]:
+    """In networks of so many nodes."""
+    yield recalled.hits.row(f"recall of the 20 closest, N={count}", ".78", 0.999)
+    chains, bar = recalled.chains, math.log2(count) / 2 + 1
     what = f"referral chain to the k closest, N={count} ({len(chains)})"
+    mean = sum(chains) / len(chains)
     yield Row(what, "-", mean, round(bar, 2), "hops", max(chains), at_most=True)
 
 
@@ -126,12 +133,15 @@ def _right_nodes(world: World, colluders: Colluders, lookups: int) -> Tally:
     return Tally(sum(world.run(each_of(pairs, is_found))), lookups)
 
 
-def _exact(scale: Scale, count: int, seed: int) -> tuple[Tally, list[int]]:
-    world = grown(World(seed), count)
-    # Each looks up once at most: a tap cannot tell two lookups of one reader apart.
-    readers = world.random.sample(world.nodes, min(scale.lookups, count))
+def _exact(scale: Scale, count: int, seed: int) -> Recalled:
+    return recalled_in(grown(World(seed), count), scale.lookups)
 
-    async def look(reader: Node) -> tuple[Tally, int]:
+
+def recalled_in(world: World, lookups: int) -> Recalled:
+    """Of so many lookups, of a reader each: a tap cannot tell two of one reader apart."""
+    readers = world.random.sample(world.nodes, min(lookups, len(world.nodes)))
+
+    async def look(reader: Node) -> Recalled:
         key, chains = world.random.randbytes(20), _Chains(world, reader)
         found = (await reader.server.finder.lookup(key)).closest()
         chains.close()
@@ -139,10 +149,9 @@ def _exact(scale: Scale, count: int, seed: int) -> tuple[Tally, list[int]]:
         wanted = {node.identity.public_key for node in right[: world.k]}
         given = {contact.public_key for contact in found}
         longest = max(chains.length(contact.endpoint) for contact in found)
-        return Tally(len(wanted & given), world.k), longest
+        return Recalled(Tally(len(wanted & given), world.k), (longest,))
 
-    looked = world.run(each_of(readers, look))
-    return sum((tally for tally, _ in looked), Tally()), [longest for _, longest in looked]
+    return sum(world.run(each_of(readers, look)), Recalled())
 
 
 class _Chains:
@@ -179,5 +188,4 @@ CELLS = (
     Cell("misrouting", misrouting),
     Cell("from-birth", from_birth),
     Cell("recall", recall),
-    Cell("recall-large", recall_large),
 )
