@@ -6,7 +6,7 @@ Where records lie, and how many are too many, is for the stores.
 from __future__ import annotations
 
 from ipaddress import ip_address
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Generic, Protocol, TypeAlias, TypeVar
 
 Origin: TypeAlias = tuple[bytes, bytes, bytes]
@@ -103,11 +103,11 @@ class Members(Generic[M]):
         return self._sizes.get(groups[-1], 0)
 
     def largest(self, within: Groups) -> bytes:
-        """Of equally large ones that which holds the highest turn."""
+        """Of equally large ones that which holds the highest turn; of these the first by name."""
         groups = self._within[within[-1] if within else _ALL]
         most = max(self._sizes[group] for group in groups)
         equals = [group for group in groups if self._sizes[group] == most]
-        return equals[0] if len(equals) == 1 else max(equals, key=self._highest_in)
+        return equals[0] if len(equals) == 1 else self._first_of(equals)
 
     def highest_turn(self, origin: Origin) -> int:
         """Of a publisher that has some."""
@@ -118,6 +118,9 @@ class Members(Generic[M]):
         turns = self._turns[origin[-1]]
         return max(turns, key=lambda member: (turns[member], member))
 
+    def _first_of(self, equals: list[bytes]) -> bytes:
+        return min(equals, key=lambda group: (-self._highest_in(group), group))
+
     def _highest_in(self, group: bytes) -> int:
         found = self._highest_turns.get(group)
         if found is None:
@@ -125,3 +128,35 @@ class Members(Generic[M]):
             inner = turns.values() if turns else map(self._highest_in, self._within[group])
             found = self._highest_turns[group] = max(inner)
         return found
+
+
+class Residents(Members[M]):
+    """Members of whose equally large groups the one that has been there longest counts as largest.
+
+    A room may have so many members that a store cannot tell quickly which group has the oldest.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._numbers = count()
+        self._since: dict[bytes, int] = {}
+        self._left: set[bytes] = set()
+
+    def add(self, member: M, origin: Origin, turn: int) -> None:
+        super().add(member, origin, turn)
+        for group in origin:
+            if group not in self._since:
+                self._since[group] = next(self._numbers)
+
+    def remove(self, member: M, origin: Origin) -> None:
+        super().remove(member, origin)
+        self._left.update(group for group in origin if group not in self._sizes)
+
+    def settle(self) -> None:
+        """Whoever left has left for good; until then a group that comes back has not been away."""
+        for group in self._left - self._sizes.keys():
+            del self._since[group]
+        self._left.clear()
+
+    def _first_of(self, equals: list[bytes]) -> bytes:
+        return min(equals, key=self._since.__getitem__)

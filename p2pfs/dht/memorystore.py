@@ -9,7 +9,7 @@ from itertools import count, islice
 from typing import TYPE_CHECKING
 
 from p2pfs.content.metainfo import has_expired
-from p2pfs.dht.fairshare import Members, loser, network_ip, origin_of
+from p2pfs.dht.fairshare import Members, Residents, loser, network_ip, origin_of
 from p2pfs.dht.records import KEY_BYTES
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
@@ -66,7 +66,7 @@ class _Body:
 @dataclass(slots=True)
 class _Room:
     usage: Usage = field(default_factory=lambda: Usage(0, 0))
-    crowd: Members[bytes] = field(default_factory=Members)  # values
+    crowd: Residents[bytes] = field(default_factory=Residents)  # values
 
 
 class MemoryRecordStore:
@@ -170,6 +170,7 @@ class MemoryRecordStore:
         origin, others = origin_of(record.publisher, source_ip), self._others(record.subject, now)
         row = _Row(record, origin, turn_to_leave(record, now, self._secret, others))
         if self._clear_key(row, others, left) and self._clear_room(row, left):
+            self._rooms[room_of(record)].crowd.settle()
             self._add(row)
             return Stored.STORED
         for each, body in left:

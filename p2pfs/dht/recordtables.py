@@ -135,7 +135,8 @@ _OF_KEY = (
     "FROM records WHERE key = ? AND wide = ? AND narrow = ? AND who = ?",
 )
 _LARGEST_OF_KEY = tuple(
-    f"SELECT {group} {within} GROUP BY {group} ORDER BY count(*) DESC, max(turn) DESC LIMIT 1"
+    f"SELECT {group} {within} GROUP BY {group}"
+    f" ORDER BY count(*) DESC, max(turn) DESC, {group} LIMIT 1"
     for group, within in zip(_GROUPS, _OF_KEY, strict=False)
 )
 _LARGEST_OF_ROOM = (
@@ -157,7 +158,7 @@ class KeyCrowd:
         return int(found[0])
 
     def largest(self, within: Groups) -> bytes:
-        """Of equally large ones that which holds the highest turn."""
+        """Of equally large ones that which holds the highest turn; of these the first by name."""
         found = self._database.execute(_LARGEST_OF_KEY[len(within)], (self._key, *within))
         return bytes(found.fetchone()[0])
 

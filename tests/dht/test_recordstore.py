@@ -297,6 +297,29 @@ def test_both_stores_keep_the_same_of_a_full_key(puts: list[tuple[object, ...]])
     assert one == other
 
 
+@given(st.lists(put_once, max_size=60))
+@settings(deadline=None, max_examples=100)
+def test_both_stores_keep_the_same_of_a_full_budget(puts: list[tuple[object, ...]]) -> None:
+    one, other = (put_in_turn(store, puts) for store in opened_stores(Usage(20, 600)))
+    assert one == other
+
+
+def test_of_equally_large_networks_the_one_that_has_been_there_longest_gives_way(
+    open_store: OpenStore,
+) -> None:
+    store = open_store(Usage(10, 100_000))  # four for the index
+    early, late = "8.8.8.8", "9.9.9.9"
+    store.put(replace(of(1, 1), expires=NOW), early, NOW)
+    store.put(of(2, 1), late, NOW)
+    store.put(of(1, 2), early, NOW)
+    assert store.expire(NOW + 400) == 1
+    store.put(of(2, 2), late, NOW)
+    store.put(of(1, 3), early, NOW)
+    assert store.put(of(3, 1), "10.1.1.1", NOW) is Stored.STORED
+    left = {record.slot for record in store.rows(CONTENT.key, NOW)}
+    assert left == {each.slot for each in (of(2, 1), of(2, 2), of(1, 3), of(3, 1))}
+
+
 def opened_stores(budget: Usage) -> Iterator[RecordStore]:
     yield MemoryRecordStore(budget, b"secret")
     with (
@@ -312,7 +335,7 @@ def put_in_turn(store: RecordStore, puts: list[tuple[object, ...]]) -> list[obje
     for at, (source, publisher, slot, subject, length, rank) in enumerate(puts):
         record = of(publisher, slot, subject, length)
         record = replace(record, rank=rank, value=record.value + bytes([rank]))
-        outcomes.append(store.put(record, source, NOW + at))
+        outcomes.append(store.put(record, source, NOW + at // 3))  # also several at one time
         assert store.count(subject.key, NOW) <= subject.rules.rows_per_key
     return outcomes + [store.rows(put[3].key, NOW) for put in puts]
 
