@@ -211,6 +211,7 @@ def made_gateway() -> dict[str, str]:
         "target": target,
         **{name.decode(): value.decode() for name, value in headers},
         "records": f"/p2pfs/v1/records?subject={SUBJECTS['provider'].encode().hex()}",
+        "answer to batch": recordpages.encode_held([True]).decode(),
     }
 
 
@@ -277,6 +278,7 @@ def made_limits() -> dict[str, str]:
         "page or batch bytes": recordpages.MAX_BODY_BYTES,
         "values of a page, bytes": recordpages.MAX_PAGE_VALUE_BYTES,
         "values of a batch": recordpages.MAX_BATCH_VALUES,
+        "rows of a batch": recordpages.MAX_BATCH_ROWS,
         "subjects of a value": recordpages.MAX_SUBJECTS_PER_VALUE,
         "cursor bytes": recordpages.MAX_CURSOR_BYTES,
         "digests of what is known": recordpages.MAX_KNOWN,

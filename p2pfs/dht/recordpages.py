@@ -30,7 +30,7 @@ MAX_PAGE_VALUE_BYTES = 240 * 1024
 # Each value costs a signature's check (150 µs), so a batch costs 40 ms at most.
 MAX_BATCH_VALUES = 256
 # And each of its subjects a row (40 µs), so these cost as much again.
-_MAX_BATCH_ROWS = 1_024
+MAX_BATCH_ROWS = 1_024
 # A meta-info has one subject for each of 16 tags and 8 words, and its root.
 MAX_SUBJECTS_PER_VALUE = 32
 # A reader of a key may know all that another holder has: more than any key holds.
@@ -90,7 +90,7 @@ def encode_batches(records: Iterable[tuple[Subject, bytes]]) -> list[bytes]:
             if entries and (
                 length + entry_length > MAX_BODY_BYTES
                 or len(entries) == MAX_BATCH_VALUES
-                or rows + entry_rows > _MAX_BATCH_ROWS
+                or rows + entry_rows > MAX_BATCH_ROWS
             ):
                 batches.append(dag_cbor.encode({"records": entries}))
                 entries, length, rows = [], _FRAME_BYTES, 0
@@ -110,10 +110,22 @@ def parse_batch(raw: bytes) -> list[tuple[Subject, bytes]]:
         value, subjects = entry
         if not isinstance(subjects, list) or len(subjects) > MAX_SUBJECTS_PER_VALUE:
             raise MalformedError(f"a value has at most {MAX_SUBJECTS_PER_VALUE} subjects")
-        if len(found) + len(subjects) > _MAX_BATCH_ROWS:
-            raise MalformedError(f"a batch stores at most {_MAX_BATCH_ROWS} rows")
+        if len(found) + len(subjects) > MAX_BATCH_ROWS:
+            raise MalformedError(f"a batch stores at most {MAX_BATCH_ROWS} rows")
         found += [(subject_of(subject), _value(value)) for subject in subjects]
     return found
+
+
+def encode_held(held: Iterable[bool]) -> bytes:
+    """A digit for each row of a batch, in its order: 1 if the record is held now, else 0."""
+    return "".join(str(int(each)) for each in held).encode()
+
+
+def parse_held(raw: bytes) -> list[bool]:
+    """Which rows of a batch a peer says it holds; raises MalformedError."""
+    if len(raw) > MAX_BATCH_ROWS or raw.strip(b"01"):
+        raise MalformedError("what became of a batch is said in ones and noughts")
+    return [digit == ord("1") for digit in raw]
 
 
 def encode_names(names: Iterable[bytes], next_cursor: bytes | None) -> bytes:

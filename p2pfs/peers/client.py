@@ -16,6 +16,7 @@ from p2pfs.content.car import CarReader
 from p2pfs.content.cid import MAX_BLOCK_BYTES, block_matches
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht.overlay import Provider
+from p2pfs.dht.recordpages import MAX_BATCH_ROWS, parse_held
 from p2pfs.errors import MalformedError
 from p2pfs.peers.dialbacks import DIALBACK_PATH, REACHED, dialback_request
 from p2pfs.peers.dialing import Dialer
@@ -53,8 +54,6 @@ _MAX_PAGE_BYTES = 1 << 20
 _MAX_NODES_BYTES = 4 << 20
 # Intervals as the gateway tells them, 18 bytes each at most.
 _MAX_HELD_BYTES = 40 << 10
-# A number in decimal.
-_MAX_COUNT_BYTES = 8
 # Beside the range itself: the blocks that overlap its ends, the path from the root.
 _MAX_CAR_EXTRA_BYTES = 8 << 20
 # Prefixes and nodes of the smallest chunks that `content.walk` lets pass.
@@ -189,15 +188,16 @@ class Client:
         async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
             return await answer.read()
 
-    async def post_records(self, public_key: bytes, endpoint: Endpoint, batch: bytes) -> int:
-        """Offer an encoded batch of records; how many the peer says it keeps."""
+    async def post_records(self, public_key: bytes, endpoint: Endpoint, batch: bytes) -> list[bool]:
+        """Offer an encoded batch of records; of each row whether the peer says that it has it."""
         provider = Provider(public_key, (endpoint,))
         request = Request("POST", "/p2pfs/v1/records", _PAGE, batch)
-        async with self._answer(self._records, provider, request, _MAX_COUNT_BYTES) as answer:
-            count = await answer.read()
-            if not count.isdigit():
-                raise PeerUnavailableError(f"{endpoint} does not say how many records it kept")
-            return int(count)
+        async with self._answer(self._records, provider, request, MAX_BATCH_ROWS) as answer:
+            said = await answer.read()
+        try:
+            return parse_held(said)
+        except MalformedError as error:
+            raise PeerUnavailableError(f"{endpoint} does not say what it kept: {error}") from error
 
     async def probe(self, public_key: bytes, endpoint: Endpoint) -> None:
         """Reach a node by HTTPS; nothing is fetched."""

@@ -5,7 +5,7 @@ What they look like is in `dht.recordpages`; whether a record is kept is for the
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
@@ -22,6 +22,7 @@ from p2pfs.dht.recordpages import (
     MAX_NAMED,
     MAX_PAGE_VALUE_BYTES,
     NAME_BYTES,
+    encode_held,
     encode_named,
     encode_names,
     encode_page,
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from p2pfs.peers.asked import Asked
 
 T = TypeVar("T")
-Accept = Callable[[bytes, str], Awaitable[int]]
-"""Takes a batch of records from an IP, and says how many are kept; raises MalformedError."""
+Accept = Callable[[bytes, str], Awaitable[Iterable[bool]]]
+"""Takes a batch of records from an IP, and says of each if it is held; raises MalformedError."""
 
 RECORDS_PATH = "/p2pfs/v1/records"
 NAMES_PATH, NAMED_PATH = "/p2pfs/v1/names", "/p2pfs/v1/named"
@@ -129,8 +130,8 @@ class Pages:
         length = asked.headers.get(b"content-length", b"0")
         if int(length) > MAX_BODY_BYTES:  # h11 and h2 have seen to it that it is a number
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a batch of over 256 KiB")
-        kept = await self._accept(await read_body(asked.receive, MAX_BODY_BYTES), asked.ip)
-        return whole(HTTPStatus.OK, str(kept).encode())
+        held = await self._accept(await read_body(asked.receive, MAX_BODY_BYTES), asked.ip)
+        return whole(HTTPStatus.OK, encode_held(held))
 
 
 def _hexadecimal(query: bytes, name: str, max_bytes: int) -> bytes:

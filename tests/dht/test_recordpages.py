@@ -6,12 +6,15 @@ from hypothesis import strategies as st
 
 from p2pfs.content import dag_cbor
 from p2pfs.dht.recordpages import (
+    MAX_BATCH_ROWS,
     MAX_BATCH_VALUES,
     MAX_BODY_BYTES,
     MAX_PAGE_VALUE_BYTES,
     encode_batches,
+    encode_held,
     encode_page,
     parse_batch,
+    parse_held,
     parse_page,
 )
 from p2pfs.dht.records import meta_subject, subjects_of, tag_subject
@@ -96,6 +99,17 @@ def test_a_page_of_another_form_is_refused(value: dag_cbor.Value) -> None:
 def test_a_batch_of_another_form_is_refused(entries: dag_cbor.Value) -> None:
     with pytest.raises(MalformedError):
         parse_batch(dag_cbor.encode({"records": entries}))
+
+
+@given(st.lists(st.booleans(), max_size=MAX_BATCH_ROWS))
+def test_what_is_held_of_a_batch_comes_back(held: list[bool]) -> None:
+    assert parse_held(encode_held(held)) == held
+
+
+@given(st.binary())
+def test_no_answer_to_a_batch_raises_another_error(raw: bytes) -> None:
+    with contextlib.suppress(MalformedError):
+        assert encode_held(parse_held(raw)) == raw
 
 
 def test_what_later_versions_add_is_ignored() -> None:

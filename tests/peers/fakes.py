@@ -116,10 +116,11 @@ class MemoryBlocks:
             return
 
 
-async def no_records(batch: bytes, ip: str) -> int:
+async def no_records(batch: bytes, ip: str) -> list[bool]:
+    """A batch of one-byte records, of which those that are `1` are held."""
     if not batch:
         raise MalformedError("not a batch")
-    return len(batch)
+    return [each == ord("1") for each in batch]
 
 
 async def nobody(cid: Cid, found: Callable[[Provider], None]) -> None:

@@ -321,7 +321,7 @@ async def test_record_pages_and_batches_go_both_ways() -> None:
         key = peer.public_key
         page = await asking.fetch_page(key, at, tag_subject("music").encode(), b"", b"")
         assert parse_page(page).values == ()
-        assert await asking.post_records(key, at, b"x" * 1_000) == 1_000
+        assert await asking.post_records(key, at, b"110") == [True, True, False]
         with pytest.raises(PeerUnavailableError):
             await asking.post_records(key, at, b"")
         with pytest.raises(PeerUnavailableError):
@@ -349,8 +349,9 @@ async def test_what_a_reader_has_is_left_out_of_a_page() -> None:
                 await asking.fetch_page(key, at, subject.encode(), b"", wrong)
 
 
-async def test_a_count_that_is_none_is_an_error() -> None:
-    async with scripted(answering(http_answer(b"lots"))) as peer, open_client() as asking:
+@pytest.mark.parametrize("answer", [b"lots", b"12", b"1" * 1_025, b"1 0"])
+async def test_what_became_of_a_batch_is_said_in_ones_and_noughts(answer: bytes) -> None:
+    async with scripted(answering(http_answer(answer))) as peer, open_client() as asking:
         with pytest.raises(PeerUnavailableError):
             await asking.post_records(peer.public_key, peer.addresses[0], b"batch")
 

@@ -127,7 +127,7 @@ async def _post(world: World, node: Node, holder: Contact, batch: bytes) -> int:
         held_by = await _connected(world, holder.https)
     except UnreachableError:
         return 0
-    return await accept(held_by.server, parse_batch(batch), node.address.ip)
+    return sum(await accept(held_by.server, parse_batch(batch), node.address.ip))
 
 
 async def _connected(world: World, https: Endpoint) -> Node:

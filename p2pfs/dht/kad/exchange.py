@@ -108,16 +108,18 @@ async def place_all(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def accept(server: Server, records: Sequence[tuple[Subject, bytes]], source_ip: str) -> int:
-    """Take in a batch that came over HTTPS; how many records are held after it."""
-    kept = 0
+async def accept(
+    server: Server, records: Sequence[tuple[Subject, bytes]], source_ip: str
+) -> list[bool]:
+    """Take in a batch that came over HTTPS; of each record whether it is held after it."""
+    held: list[bool] = []
     for subject, value in records:
         try:
-            kept += server.desk.take_checked(subject, value, source_ip).is_held
+            held.append(server.desk.take_checked(subject, value, source_ip).is_held)
         except MalformedError:
-            continue
+            held.append(False)
         await asyncio.sleep(0)  # each costs a signature's check: datagrams go in between
-    return kept
+    return held
 
 
 async def _place(server: Server, subject: Subject, make: Callable[[], bytes | None]) -> Placement:

@@ -153,10 +153,10 @@ class KadOverlay:
             enough = self._most_entries
             await read_shards(read_shard, lambda: len(contents) >= enough, self._settings.random)
 
-    async def accept(self, batch: bytes, source_ip: str) -> int:
-        """Records that a peer POSTs, every check made but those of tokens and rates; how many stay.
+    async def accept(self, batch: bytes, source_ip: str) -> list[bool]:
+        """Records that a peer POSTs, every check made but those of tokens and rates; which stay.
 
-        Raises MalformedError for a batch that cannot be read; a wrong record is not counted.
+        Raises MalformedError for a batch that cannot be read; a wrong record does not stay.
         """
         records = parse_batch(batch)
         return await self._island.run(partial(accept, self._server, records, source_ip))

@@ -30,8 +30,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.server import Server
     from p2pfs.dht.records import Subject
 
-    # A batch over HTTPS: public key, address, batch; how many records were kept.
-    PostRecords: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[int]]
+    # A batch over HTTPS: public key, address, batch; of each row whether it is held there now.
+    PostRecords: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[Sequence[bool]]]
 
 _LOG = logging.getLogger(__name__)
 
@@ -82,14 +82,12 @@ class Traffic:
         async def post(contact: Contact, records: Sequence[tuple[Subject, bytes]]) -> None:
             try:
                 for batch in encode_batches(records):
-                    kept = await self._post_records(contact.public_key, contact.https, batch)
-                    if kept < len(parse_batch(batch)):
-                        return
+                    held = await self._post_records(contact.public_key, contact.https, batch)
+                    rows = zip(parse_batch(batch), held, strict=False)  # of no more than it says
+                    for subject in {subject for (subject, _), is_held in rows if is_held}:
+                        copies[subject] = copies.get(subject, 0) + 1
             except P2pfsError as error:
                 _LOG.debug("%s took no records over HTTPS: %s", contact.https, error)
-                return
-            for subject, _ in records:
-                copies[subject] = copies.get(subject, 0) + 1
 
         await all_of(partial(post, contact, records) for contact, records in wanted.items())
         return copies

@@ -6,7 +6,7 @@ import hashlib
 import os
 import socket
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -103,7 +103,7 @@ async def no_page(_key: bytes, address: Endpoint, *_: bytes) -> bytes:
     raise UnreachableError(f"no HTTPS at {address} in this test")
 
 
-async def no_post(_key: bytes, address: Endpoint, _batch: bytes) -> int:
+async def no_post(_key: bytes, address: Endpoint, _batch: bytes) -> Sequence[bool]:
     raise UnreachableError(f"no HTTPS at {address} in this test")
 
 

@@ -315,10 +315,10 @@ async def test_a_holder_that_goes_silent_before_it_is_read_costs_a_moment() -> N
 async def test_a_holder_that_takes_no_more_datagrams_gets_one_post() -> None:
     posted: list[tuple[Subject, bytes]] = []
 
-    async def post_records(key: bytes, _address: Endpoint, batch: bytes) -> int:
+    async def post_records(key: bytes, _address: Endpoint, batch: bytes) -> list[bool]:
         assert key == busy.identity.public_key
         posted.extend(parse_batch(batch))
-        return len(posted)
+        return [True] * len(posted)
 
     def answer(request: Request) -> Reply:
         return Reply(outcome=Outcome.BUSY) if isinstance(request, Store) else Reply(count=0)

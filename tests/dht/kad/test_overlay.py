@@ -183,7 +183,7 @@ async def test_more_records_than_a_datagram_holds_come_over_https() -> None:
     own = identity()
     async with open_node(store=store, own=own) as (holder, address):
         for batch in encode_batches([(tag_subject("jazz"), meta.encoded) for meta in metas]):
-            assert await holder.accept(batch, LOOPBACK) == len(metas)
+            assert await holder.accept(batch, LOOPBACK) == [True] * len(metas)
         async with open_node(address, fetch_page=fetch_page) as (reader, _):
             found: list[MetaInfo] = []
             await reader.search("jazz", found.append)
@@ -258,7 +258,7 @@ async def test_a_batch_counts_only_what_is_right() -> None:
     about_else = (tag_subject("rock"), good)
     [batch] = encode_batches([(tag_subject("jazz"), good), wrong, about_else, elsewhere])
     async with open_node() as (overlay, _):
-        assert await overlay.accept(batch, LOOPBACK) == 1
+        assert await overlay.accept(batch, LOOPBACK) == [True, False, False, False]
 
 
 async def test_stopping_takes_less_than_a_second_with_lookups_in_flight() -> None:

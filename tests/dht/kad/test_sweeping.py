@@ -203,7 +203,7 @@ async def test_what_was_swept_is_found_and_several_share_a_record() -> None:
     overlays: dict[bytes, KadOverlay] = {}
     batches: list[int] = []
 
-    async def post(key: bytes, _address: Endpoint, batch: bytes) -> int:
+    async def post(key: bytes, _address: Endpoint, batch: bytes) -> list[bool]:
         batches.append(len(parse_batch(batch)))
         return await overlays[key].accept(batch, LOOPBACK)
 
