@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeGuard
 
@@ -25,6 +26,7 @@ from p2pfs.dht.kad.wire import (
     encode_reply,
 )
 from p2pfs.dht.records import key_of
+from p2pfs.dht.recordstore import RecordStoreError
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.table import Table
     from p2pfs.dht.kad.tokens import Tokens
     from p2pfs.dht.recordstore import RecordStore
+
+_LOG = logging.getLogger(__name__)
 
 # After these a publisher wants to know whether the key is full: a tag may have a second level.
 _COUNTED = (Outcome.STORED, Outcome.KEPT_NEWER, Outcome.FULL)
@@ -107,7 +111,11 @@ class Answers:
 
     def _whole(self, request: Request, source: Endpoint, token: bytes | None) -> Reply:
         """The reply with its proof, a new token, and referrals in the room that is left."""
-        reply = self._answer(request, source)
+        try:
+            reply = self._answer(request, source)
+        except RecordStoreError as error:  # others tell of a disk that fails once a minute
+            _LOG.debug("%s is answered as if nothing were stored here: %s", source, error)
+            reply = Reply()
         if request.nonce is not None and self._names_us(request.named):
             proof = self.prover.prove(request.nonce, source, request.named, self.clock())
             reply = msgspec.structs.replace(reply, proof=proof, seen=pack_address(source))

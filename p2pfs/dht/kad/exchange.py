@@ -7,6 +7,7 @@ which has HTTPS.
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -16,7 +17,7 @@ from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.wire import Get, Outcome, Store
 from p2pfs.dht.records import verified_record
-from p2pfs.dht.recordstore import is_full
+from p2pfs.dht.recordstore import RecordStoreError, is_full
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.server import Server
     from p2pfs.dht.kad.wire import Reply, Request
     from p2pfs.dht.records import Record, Subject
+
+_LOG = logging.getLogger(__name__)
 
 # Under what the store files the node's own records.
 _OWN_IP = "127.0.0.1"
@@ -78,8 +81,7 @@ async def gather(server: Server, subject: Subject, found: Callable[[Holding], No
         if holding.count:
             found(holding)
 
-    own = server.settings.records.rows(subject.key, server.now())
-    found(Holding(None, tuple(own), 0))
+    found(Holding(None, _own(server, subject), 0))
     async with asyncio.TaskGroup() as reading:
         asked = await server.finder.holders(
             subject.key, server.settings.k, lambda contact: reading.create_task(read(contact))
@@ -153,6 +155,15 @@ async def _place(server: Server, subject: Subject, make: Callable[[], bytes | No
             reply.outcome is Outcome.FULL or is_full(subject, reply.count or 0) for reply in said
         ),
     )
+
+
+def _own(server: Server, subject: Subject) -> tuple[Record, ...]:
+    """What this node holds itself, if its disk lets it."""
+    try:
+        return tuple(server.settings.records.rows(subject.key, server.now()))
+    except RecordStoreError as error:
+        _LOG.warning("what is stored here is left out of a search: %s", error)
+        return ()
 
 
 def _most(votes: Iterable[bool]) -> bool:

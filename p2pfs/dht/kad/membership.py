@@ -100,7 +100,7 @@ class Membership:
 
     async def run(self) -> None:
         """Until cancelled; leaves no task behind, and saves the contacts."""
-        self._server.finder.estimate.restore(self._server.settings.records.estimate())
+        self._restore()
         try:
             async with asyncio.TaskGroup() as loops:
                 loops.create_task(self._settle())
@@ -234,6 +234,13 @@ class Membership:
                 _LOG.exception("in the overlay")
             await asyncio.sleep(seconds)
 
+    def _restore(self) -> None:
+        """What the last run knew of the network's size."""
+        try:
+            self._server.finder.estimate.restore(self._server.settings.records.estimate())
+        except RecordStoreError as error:
+            _LOG.warning("the overlay does not know how large it was: %s", error)
+
     def _save(self) -> None:
         """For the next run, and for this one if it loses them all."""
         records = self._server.settings.records
@@ -241,11 +248,14 @@ class Membership:
         if contacts:
             addresses = [each.endpoint for each in contacts if each.answers]
             self._saved = tuple(dict.fromkeys([*addresses, *self._saved]))[:_MOST_SAVED]
-            records.keep_contacts(
-                (each.public_key + pack_address(each.endpoint), each.last_seen)
-                for each in contacts[:_MOST_SAVED]
-            )
-            records.keep_estimate(self._server.finder.estimate.encode())
+            try:
+                records.keep_contacts(
+                    (each.public_key + pack_address(each.endpoint), each.last_seen)
+                    for each in contacts[:_MOST_SAVED]
+                )
+                records.keep_estimate(self._server.finder.estimate.encode())
+            except RecordStoreError as error:
+                _LOG.warning("contacts are not kept for the next run: %s", error)
 
     async def _expire(self) -> None:
         while True:

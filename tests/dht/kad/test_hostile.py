@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import NoReturn
 
 import msgspec
 import pytest
@@ -32,7 +33,7 @@ from p2pfs.dht.kad.wire import (
     encode_request,
 )
 from p2pfs.dht.memorystore import MemoryRecordStore
-from p2pfs.dht.recordpages import parse_batch
+from p2pfs.dht.recordpages import encode_batches, parse_batch
 from p2pfs.dht.records import (
     Subject,
     create_provider_record,
@@ -40,6 +41,7 @@ from p2pfs.dht.records import (
     subjects_of,
     tag_subject,
 )
+from p2pfs.dht.recordstore import RecordStoreError
 from tests.dht.kad.nodes import (
     LOOPBACK,
     NETWORK,
@@ -344,6 +346,40 @@ async def test_a_cancelled_call_leaves_nothing_behind(caplog: pytest.LogCaptureF
         assert victim._server.asker._handshakes == {}
         await _works(victim)
     assert [each for each in caplog.records if each.levelno >= logging.WARNING] == []
+
+
+class BrokenDisk(MemoryRecordStore):
+    """Can be written to and not read."""
+
+    def _fail(self, *_: object) -> NoReturn:
+        raise RecordStoreError("the disk fails")
+
+    rows = page = count = estimate = keep_contacts = keep_estimate = _fail
+
+
+async def test_a_disk_that_fails_hides_nothing_that_others_hold(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    meta = meta_of(identity(), b"song", "jazz")
+    async with open_node() as (holder, first):
+        for batch in encode_batches([(tag_subject("jazz"), meta.encoded)]):
+            await holder.accept(batch, LOOPBACK)
+        async with open_node(first, store=BrokenDisk()) as (broken, address):
+            found: list[MetaInfo] = []
+            with trio.fail_after(10):
+                await broken.search("jazz", found.append)
+            assert found == [meta]
+            async with open_stranger() as stranger:
+                token = await stranger.token(address)
+                reply = await stranger.ask(address, Find(token=token, key=bytes(20)))
+                assert len(reply.referrals_4 or b"") == 38
+                assert await stranger.ask(address, Get(token=token, key=bytes(20))) == Reply()
+    warnings = [each for each in caplog.records if each.levelno >= logging.WARNING]
+    assert {(each.getMessage().partition(":")[0], each.exc_info) for each in warnings} == {
+        ("the overlay does not know how large it was", None),
+        ("contacts are not kept for the next run", None),
+        ("what is stored here is left out of a search", None),
+    }
 
 
 async def test_a_handler_that_raises_is_logged_once_and_the_node_lives(
