@@ -84,6 +84,10 @@ HELD = Intervals([(0, 262_144), (786_432, 1_000_000)])
 PROVER = Prover(Identity(key()), NETWORK, ASKED.port, ASKED.port)
 PROOF = PROVER.prove(NONCE, ASKER, referrals.pack_address(ASKED), NOW)
 FROM_TCP = Endpoint(ASKER.ip, 50_000)
+INTRODUCTION = Prover(Identity(key(1)), NETWORK, ASKER.port, ASKER.port).introduce(
+    TOKEN, ASKED, NOW
+)
+BACK = b"\xcc" * 16
 PROOF_OVER_TCP = PROVER.prove(NONCE, FROM_TCP, referrals.pack_address(ASKED), NOW)
 REFERRED_4, REFERRED_6 = referrals.pack_referrals([(public_key(1), ASKER), (public_key(2), THIRD)])
 KEY = SUBJECTS["provider"].key
@@ -93,6 +97,14 @@ REQUESTS = {
         token=TOKEN, sender=public_key(1), nonce=NONCE, named=referrals.pack_address(ASKED)
     ),
     "find": wire.Find(token=TOKEN, sender=public_key(1), key=KEY),
+    "find-introduced": wire.Find(
+        token=TOKEN,
+        proof=INTRODUCTION,
+        back=BACK,
+        nonce=NONCE,
+        named=referrals.pack_address(ASKED),
+        key=KEY,
+    ),
     "get": wire.Get(token=TOKEN, sender=public_key(1), key=KEY),
     "store": wire.Store(token=TOKEN, subject=SUBJECTS["provider"].encode(), value=PROVIDER.encoded),
     "rpc": wire.Find(nonce=NONCE, named=referrals.pack_address(ASKED), key=KEY),

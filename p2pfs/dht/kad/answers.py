@@ -61,7 +61,7 @@ _PROOF_BYTES = 144
 
 @dataclass(frozen=True, slots=True)
 class Answers:
-    """One node's answers; `greet(key, source)` hears of every asker that may be listed."""
+    """One node's answers; `greet(request, source)` hears of every one with a valid token."""
 
     prover: Prover
     tokens: Tokens
@@ -72,7 +72,7 @@ class Answers:
     rate: RateLimit
     is_welcome: Callable[[Endpoint], bool]
     may_be_own: Callable[[Endpoint], bool]
-    greet: Callable[[bytes | None, Endpoint], None]
+    greet: Callable[[Request, Endpoint], None]
     clock: Callable[[], float]
     monotonic: Callable[[], float]
     dialbacks: Dialbacks
@@ -90,7 +90,7 @@ class Answers:
             return Reply(token=fresh) if length >= _CHALLENGE_BYTES else None
         if not self._is_within_rate(source):
             return None
-        self.greet(request.sender, source)
+        self.greet(request, source)
         return self._whole(request, source, fresh if request.token != fresh else None)
 
     def answer_connected(self, request: Request, source: Endpoint) -> Reply | None:
@@ -175,7 +175,7 @@ class Answers:
         closest = [
             (contact.public_key, contact.endpoint)
             for contact in self.table.closest(request.key, self.table.k + 1)
-            if contact.endpoint != source and contact.public_key != request.sender
+            if contact.endpoint != source and contact.public_key != request.asker
             if self.neighbourhood.counts(contact.endpoint.ip, source.ip)
         ][: self.table.k]
         while True:

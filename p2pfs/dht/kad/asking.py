@@ -17,7 +17,7 @@ from p2pfs.dht.kad.detour import PATIENCE_SECONDS
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.proof import proven, proven_over_tls
 from p2pfs.dht.kad.referrals import pack_address
-from p2pfs.dht.kad.wire import NONCE_BYTES, Ping, Store
+from p2pfs.dht.kad.wire import NONCE_BYTES, Ping
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Asker:
     """One-to-one conversations, and what they teach about addresses.
 
     `may_knock`: whether an address that never answered may be asked now, which is counted;
-    `is_listed`: who may list this node.
+    `signed`: a request with the token of the one asked, and what that shall know of this node.
     """
 
     def __init__(
@@ -59,16 +59,15 @@ class Asker:
         own_port: Callable[[], int],
         acquaintances: Acquaintances,
         may_knock: Callable[[Endpoint], bool],
-        is_listed: Callable[[Endpoint], bool],
+        signed: Callable[[Request, bytes, Endpoint], Request],
     ) -> None:
         self._protocol = protocol
         self._detour = detour
         self._network = settings.network
-        self._own_key = settings.identity.public_key
         self._own_port = own_port
         self._acquaintances = acquaintances
         self._may_knock = may_knock
-        self._is_listed = is_listed
+        self._signed = signed
         self._random = settings.random
         self._clock = settings.clock
         self._monotonic = settings.monotonic
@@ -147,11 +146,7 @@ class Asker:
         return reply, key
 
     async def _ask_with(self, token: bytes, to: Endpoint, request: Request) -> Reply:
-        # A store has no room to spare, and a find from here has said who asks.
-        named = self._is_listed(to) and not isinstance(request, Store)
-        sender = self._own_key if named else None
-        request = msgspec.structs.replace(request, token=token, sender=sender)
-        reply = await self._timed(to, request)
+        reply = await self._timed(to, self._signed(request, token, to))
         if reply.token is not None:
             self._acquaintances.keep_token(to, reply.token, self._monotonic())
         return reply

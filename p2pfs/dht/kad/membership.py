@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.budget import RateLimit
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
     from random import Random
 
     from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.proof import Proven
     from p2pfs.dht.kad.server import Server
+    from p2pfs.dht.kad.wire import Request
 
 _LOG = logging.getLogger(__name__)
 
@@ -124,12 +127,12 @@ class Membership:
         """Until the first of those known at the start has answered, or none has."""
         await self._settled.wait()
 
-    def greet(self, public_key: bytes | None, source: Endpoint) -> None:
-        """Somebody asks and says who it is: have it proven, if it could be of use."""
+    def greet(self, request: Request, source: Endpoint) -> None:
+        """Somebody asks and says who it is: see whether it is true, if it could be of use."""
         server = self._server
-        if public_key is None or source in self._busy:
+        if request.asker is None or source in self._busy:
             return
-        found = hint(server.settings.network, public_key, source)
+        found = hint(server.settings.network, request.asker, source)
         if found is None:
             return
         if server.table.knows(found):
@@ -139,8 +142,13 @@ class Membership:
         if not server.table.would_admit(found) or len(self._busy) >= _MOST_GREETINGS:
             return
         near = server.settings.neighbourhood.is_near(source.ip)
-        if near or self._greetings.allows(source.ip, server.monotonic()):
+        if not near and not self._greetings.allows(source.ip, server.monotonic()):
+            return
+        if request.proof is None:
             self._start(source)
+            return
+        with suppress(MalformedError):
+            self._met(server.introductions.checked(request, source))
 
     async def _settle(self) -> None:
         try:
@@ -198,6 +206,12 @@ class Membership:
             self._joined.set()
         if proven and table.at(address) is None:  # a full table has no room for it
             self._knocked[address] = self._server.monotonic() + _KNOCK_AGAIN_SECONDS
+
+    def _met(self, proven: Proven) -> None:
+        alone = not len(self._server.table)
+        self._server.met(proven)
+        if alone and len(self._server.table):
+            self._joined.set()
 
     async def _refresh(self) -> None:
         """Look for the own id after the first contact and every so often, and in old buckets."""

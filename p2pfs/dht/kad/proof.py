@@ -2,7 +2,11 @@
 
 The signature covers (domain `p2pfs-proof-1`): nonce (16) | length of the asker's address (1) and
 that address | length of the asked address (1) and that address | key (32) | UDP port (2) | HTTPS
-port (2) | time (8).  How a proof lies in a reply is in `wire`; no sockets here.
+port (2) | time (8).  How a proof lies in a message is in `wire`; no sockets here.
+
+An asker introduces itself by a proof of its own: the token that it was sent is the nonce.  Whoever
+issued that will check it, so he stands in the asker's place, and the asked address, which the
+prover cannot know, is empty: the token says that what was sent there arrived.
 """
 
 from __future__ import annotations
@@ -23,6 +27,8 @@ if TYPE_CHECKING:
     from p2pfs.network import Network
 
 _DOMAIN = "p2pfs-proof-1"
+# Where an introduction has the address of the prover.
+_UNKNOWN = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,10 @@ class Prover:
     network: Network
     udp_port: int
     https_port: int
+
+    def introduce(self, token: bytes, to: Endpoint, now: float) -> Proof:
+        """A proof for the node that issued the token."""
+        return self.prove(token, to, _UNKNOWN, now)
 
     def prove(self, nonce: bytes, asker: Endpoint, asked: bytes, now: float) -> Proof:
         """A proof for a request that came from `asker` and says it was sent to `asked`."""
@@ -70,9 +80,25 @@ def proven(
     """
     found = _signed(reply, request, asked, network)
     seen = found.seen
-    if seen.ip == asked.ip and (seen.port != own_port or seen == asked):
+    if _is_passed_on(seen, asked, own_port):
         raise MalformedError("the proof was made for somebody at the same address")
     return found
+
+
+def introduced(request: Request, source: Endpoint, own_port: int, network: Network) -> Proven:
+    """Who asks, by a request with a valid token; raises MalformedError.
+
+    A signature for another address than this node's was made for somebody else, who may be passing
+    it on from his own: so was one for the address that the request comes from.
+    """
+    if request.proof is None or request.named is None or request.token is None:
+        raise MalformedError("the request proves nothing")
+    asked, proof = parse_address(request.named), request.proof
+    if _is_passed_on(asked, source, own_port):
+        raise MalformedError("the introduction was made for somebody at the same address")
+    body = proof_body(request.token, request.named, _UNKNOWN, proof)
+    network.verify(proof.public_key, _DOMAIN, body, proof.signature)
+    return Proven(_contact(proof, source, network), asked, proof.time)
 
 
 def proven_over_tls(
@@ -95,9 +121,17 @@ def _signed(reply: Reply, request: Request, asked: Endpoint, network: Network) -
     proof = reply.proof
     body = proof_body(request.nonce, reply.seen, pack_address(asked), proof)
     network.verify(proof.public_key, _DOMAIN, body, proof.signature)
-    https = endpoint(asked.ip, proof.https_port)
-    contact = Contact(proof.public_key, network.node_id(proof.public_key), asked, https.port)
-    return Proven(contact, parse_address(reply.seen), proof.time)
+    return Proven(_contact(proof, asked, network), parse_address(reply.seen), proof.time)
+
+
+def _is_passed_on(seen: Endpoint, at: Endpoint, own_port: int) -> bool:
+    """Whether what the prover takes for this node is, rather, somebody at the prover's address."""
+    return seen.ip == at.ip and (seen.port != own_port or seen == at)
+
+
+def _contact(proof: Proof, at: Endpoint, network: Network) -> Contact:
+    https = endpoint(at.ip, proof.https_port)
+    return Contact(proof.public_key, network.node_id(proof.public_key), at, https.port)
 
 
 def proof_body(nonce: bytes, asker: bytes, asked: bytes, proof: Proof) -> bytes:

@@ -22,6 +22,7 @@ from p2pfs.dht.kad.detour import Detour
 from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.finding import Finder
+from p2pfs.dht.kad.introductions import Introductions
 from p2pfs.dht.kad.observed import Observed
 from p2pfs.dht.kad.pacing import Pace
 from p2pfs.dht.kad.peerclocks import PeerClocks
@@ -42,6 +43,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.proof import Proven
     from p2pfs.dht.kad.settings import Settings
     from p2pfs.dht.kad.sockets import Transport
+    from p2pfs.dht.kad.wire import Request
 
 # Requests of one IP beyond the near scopes: a lookup is two a node, a publish of 25 keys some 50.
 _REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 100, 1_000
@@ -103,13 +105,13 @@ class Server(KademliaServer):
             lambda: self._udp_port,
             self.acquaintances,
             self._may_knock,
-            lambda to: self.reachability.is_server(self.monotonic(), near=is_near(to.ip)),
+            lambda request, token, to: self.introductions.signed(request, token, to),
         )
         self._first_contacts = FirstContacts()
         self._tokens = Tokens(settings.random.randbytes(_SECRET_BYTES))
         self._udp_port = 0  # until it is open
         # What `membership` does once it lives.
-        self.greet: Callable[[bytes | None, Endpoint], None] = lambda _key, _source: None
+        self.greet: Callable[[Request, Endpoint], None] = lambda _request, _source: None
         self.may_knock_again: Callable[[Endpoint], bool] = lambda _address: False
         self.introduce: Callable[[], None] = lambda: None
         self._snapshot_due = False
@@ -125,7 +127,12 @@ class Server(KademliaServer):
         self.protocol.router = self.table  # type: ignore[assignment]  # ours has their place
         self.protocol.connection_made(self.sockets)
         self._udp_port = self.sockets.port
-        self._answering = self._answers()
+        settings = self.settings
+        prover = Prover(settings.identity, settings.network, self._udp_port, settings.https_port)
+        self.introductions = Introductions(
+            prover, self._tokens, settings.clock, self._is_listed, self._may_be_own
+        )
+        self._answering = self._answers(prover)
         self.protocol.answer = self._answering.answer
         await self.sockets.open(self.protocol.datagram_received)
 
@@ -214,10 +221,10 @@ class Server(KademliaServer):
             pause = _SNAPSHOT_SECONDS if self.observed_snapshot else 0.0
             asyncio.get_running_loop().call_later(pause, renew)
 
-    def _answers(self) -> Answers:
+    def _answers(self, prover: Prover) -> Answers:
         settings = self.settings
         return Answers(
-            prover=Prover(settings.identity, settings.network, self._udp_port, settings.https_port),
+            prover=prover,
             tokens=self._tokens,
             table=self.table,
             records=settings.records,
@@ -267,9 +274,15 @@ class Server(KademliaServer):
         rivals = [ip for ip in far if (":" in ip) == (":" in named.ip)]
         return not rivals or named.ip in rivals
 
-    def _greet(self, public_key: bytes | None, source: Endpoint) -> None:
+    def _is_listed(self, by: Endpoint) -> bool:
+        near = self.settings.neighbourhood.is_near(by.ip)
+        return self.reachability.is_server(self.monotonic(), near=near)
+
+    def _greet(self, request: Request, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""
         if not self.acquaintances.was_asked(source):
             self.reachability.heard(self.monotonic())
         self.acquaintances.heard(source)
-        self.greet(public_key, source)
+        if request.back is not None:
+            self.acquaintances.keep_token(source, request.back, self.monotonic())
+        self.greet(request, source)

@@ -13,6 +13,8 @@ In every request:
 |---|---|---|
 | `t` | bytes 16 | the token that the asked address issued; without it the answer is a token |
 | `s` | bytes 32 | the asker's public key, if it may be listed; a hint, proven by asking back |
+| `p` | array | in the place of `s`: a proof of the asker's key, made for the token `t` |
+| `b` | bytes 16 | with `p`: a token for the asked node, should it ask the asker |
 | `n` | bytes 16 | nonce: the answer shall prove the asked node's key |
 | `a` | bytes 6 or 18 | with `n`: the address the request is sent to (IP, then port) |
 
@@ -105,13 +107,30 @@ class Outcome(IntEnum):
         return self in (Outcome.STORED, Outcome.KEPT_NEWER)
 
 
+class Proof(msgspec.Struct, frozen=True, array_like=True):
+    """That a key is at an address; what the signature covers is in `proof`."""
+
+    public_key: _PublicKey
+    signature: _Signature
+    time: Annotated[int, Meta(ge=0, le=_LATEST_TIME)]
+    udp_port: _Port
+    https_port: _Port
+
+
 class Request(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What every request may carry."""
 
     token: _Token | None = field(name="t", default=None)
     sender: _PublicKey | None = field(name="s", default=None)
+    proof: Proof | None = field(name="p", default=None)
+    back: _Token | None = field(name="b", default=None)
     nonce: _Nonce | None = field(name="n", default=None)
     named: _Address | None = field(name="a", default=None)
+
+    @property
+    def asker(self) -> bytes | None:
+        """The public key that the asker says, or proves, is its own."""
+        return self.sender if self.proof is None else self.proof.public_key
 
 
 class Ping(Request, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,16 +173,6 @@ class Dialed(Request, frozen=True, kw_only=True, omit_defaults=True):
     """The nonce, from where its receiver may never have sent to."""
 
     dial_nonce: _Nonce = field(name="d")
-
-
-class Proof(msgspec.Struct, frozen=True, array_like=True):
-    """That a key is at an address; what the signature covers is in `proof`."""
-
-    public_key: _PublicKey
-    signature: _Signature
-    time: Annotated[int, Meta(ge=0, le=_LATEST_TIME)]
-    udp_port: _Port
-    https_port: _Port
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -49,7 +49,7 @@ class Node:
         self.table = Table(self.own_id, lambda _: True)
         self.records = MemoryRecordStore()
         self.dialbacks: list[tuple[object, ...]] = []
-        self.greeted: list[tuple[bytes | None, Endpoint]] = []
+        self.greeted: list[tuple[Request, Endpoint]] = []
         desk = StoreDesk(
             self.own_id,
             NETWORK,
@@ -69,7 +69,7 @@ class Node:
             rate=RateLimit(1, 5),
             is_welcome=lambda source: source.ip != "10.0.0.1",
             may_be_own=lambda named: named.ip != "9.9.9.9",
-            greet=lambda key, source: self.greeted.append((key, source)),
+            greet=lambda request, source: self.greeted.append((request, source)),
             clock=_clock,
             monotonic=_clock,
             dialbacks=self,  # type: ignore[arg-type]  # what it hears of them is noted
