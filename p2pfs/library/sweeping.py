@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.dht.kad.sweeping import Swept
     from p2pfs.store.dags import Dags
-    from p2pfs.store.swept import SharedFile, SweptFiles
+    from p2pfs.store.swept import Begun, SharedFile, SweptFiles
 
     # Announces the first of these multihashes until then, none if nobody takes them; raises
     # NoPeersError if nobody could be asked.
@@ -43,8 +43,10 @@ _log = logging.getLogger(__name__)
 _LOOK_SECONDS = 30.0
 # Requests a second to all nodes together, of which each gets one in minutes.
 _NEW_REQUESTS_A_SECOND = 300.0
-# Nobody waits for what is only to be kept up: 200,000 chunks in two hours.
+# Nobody waits for what is only to be kept up, as long as it lives that long: 200,000 chunks in two
+# hours.
 _RENEWED_REQUESTS_A_SECOND = 30.0
+_RENEWED_WITHIN_SECONDS = 2 * 3_600
 # Long before the end, and together with what would be due within the hour.
 _RENEW_AFTER_SECONDS = 9 * 3_600
 _TOGETHER_SECONDS = 3_600
@@ -92,16 +94,15 @@ class Sweep:
     async def _sweep(self) -> None:
         """All that is due, from where it was left."""
         at, now = tuple(map(str, self._addresses())), int(self._clock())
-        rate = await self._begin(at, now) if at else None
-        begun = self._files.begun()
-        if rate is None or begun is None:
+        begun = await self._begun(at, now) if at else None
+        if begun is None:
             return
         chunks = await self._chunks(begun.files)
         done = bisect_right(chunks, begun.place, key=lambda chunk: chunk.key)
         while done < len(chunks):
             ahead = chunks[done : done + LANES * LANE_CHUNKS]
             step = _Step(ahead, self._announce, self._clock, self._refused)
-            await step.run(rate)
+            await step.run(rate_of(begun, now))
             if step.done:
                 done += step.done
                 await self._files.reach(chunks[done - 1].key)
@@ -110,18 +111,17 @@ class Sweep:
         self._refused.clear()
         await self._files.end(Told(begun.started + LIFETIME_SECONDS, at))
 
-    async def _begin(self, at: tuple[str, ...], now: int) -> float | None:
-        """Have a sweep under way; the requests a second that it may take, None if none is due."""
+    async def _begun(self, at: tuple[str, ...], now: int) -> Begun | None:
+        """The sweep under way, be it a new one; None if none is due."""
         begun = self._files.begun()
         if begun is not None and now < begun.started + _RENEW_AFTER_SECONDS:
-            return _NEW_REQUESTS_A_SECOND
+            return begun
         newest = await self._files.newest(DEFAULT_PROFILE.chunk_bytes, self._most)
         due = due_files(newest, self._most, at, now)
         if not due:
             return None
         await self._files.begin([file.cid for file in due], now)
-        are_known = all(file.told is not None for file in due)
-        return _RENEWED_REQUESTS_A_SECOND if are_known else _NEW_REQUESTS_A_SECOND
+        return self._files.begun()
 
     async def _chunks(self, files: Sequence[tuple[Cid, int]]) -> list[Chunk]:
         """In the order of their keys."""
@@ -211,6 +211,12 @@ class Chunk(NamedTuple):
 def in_key_order(multihashes: set[bytes]) -> list[Chunk]:
     """As the sweep goes over them: ten microseconds each."""
     return sorted(Chunk(provider_subject(each).key, each) for each in multihashes)
+
+
+def rate_of(begun: Begun, now: int) -> float:
+    """The requests a second that a sweep may take, also one that another run began; pure."""
+    is_known = begun.known_until > now + _RENEWED_WITHIN_SECONDS
+    return _RENEWED_REQUESTS_A_SECOND if is_known else _NEW_REQUESTS_A_SECOND
 
 
 def due_files(

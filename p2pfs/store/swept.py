@@ -18,16 +18,20 @@ if TYPE_CHECKING:
     from p2pfs.content.cid import Cid
     from p2pfs.store.catalog import Catalog
 
-# What is in a sweep that has not ended.
-_UNDER_WAY = 0
 _NEWEST = """
 SELECT cid, max(shares.size), until, addresses
 FROM shares JOIN roots ON id = shares.root LEFT JOIN swept ON swept.root = id
 WHERE state IN (?, ?) AND shares.size > ? GROUP BY id ORDER BY max(mtime_ns) DESC LIMIT ?
 """
 _BEGUN = """
-SELECT cid, max(shares.size) FROM swept JOIN roots ON id = swept.root
-JOIN shares ON shares.root = id WHERE until = ? GROUP BY id
+SELECT cid, max(shares.size), -until FROM swept JOIN roots ON id = swept.root
+JOIN shares ON shares.root = id WHERE until <= 0 GROUP BY id
+"""
+# `until` of what is in a sweep that has not ended: when what was told before expires, negated; 0 of
+# what is new.
+_BEGIN = """
+INSERT INTO swept SELECT id, 0, '' FROM roots WHERE cid = ?
+ON CONFLICT (root) DO UPDATE SET until = -until, addresses = ''
 """
 
 
@@ -40,11 +44,15 @@ class SharedFile(NamedTuple):
 
 
 class Begun(NamedTuple):
-    """A sweep under way: since when, up to which key, and of which files, with their sizes."""
+    """A sweep under way: since when, up to which key, and of which files, with their sizes.
+
+    `known_until`: as long as what was told before of all of them lives; 0 if some are new.
+    """
 
     started: int
     place: bytes
     files: tuple[tuple[Cid, int], ...]
+    known_until: int
 
 
 class SweptFiles:
@@ -58,7 +66,7 @@ class SweptFiles:
         states = ShareState.ANNOUNCING, ShareState.PUBLISHED
         rows = await self._catalog.look_up(_NEWEST, *states, above_bytes, most)
         return [
-            SharedFile(stored_cid(cid), size, Told(until, split(addresses)) if until else None)
+            SharedFile(stored_cid(cid), size, Told(abs(until), split(addresses)) if until else None)
             for cid, size, until, addresses in rows
         ]
 
@@ -67,18 +75,17 @@ class SweptFiles:
         row = self._catalog.row("SELECT started, place FROM sweep")
         if row is None:
             return None
-        rows = self._catalog.rows(_BEGUN, _UNDER_WAY)
-        return Begun(row[0], row[1], tuple((stored_cid(cid), size) for cid, size in rows))
+        rows = self._catalog.rows(_BEGUN)
+        files = tuple((stored_cid(cid), size) for cid, size, _ in rows)
+        return Begun(row[0], row[1], files, min((until for *_, until in rows), default=0))
 
     async def begin(self, roots: Sequence[Cid], now: int) -> None:
         """A sweep of these in the place of any other."""
 
         def begin(connection: sqlite3.Connection) -> None:
-            connection.execute("DELETE FROM swept WHERE until = ?", (_UNDER_WAY,))
-            connection.executemany(
-                "INSERT OR REPLACE INTO swept SELECT id, ?, '' FROM roots WHERE cid = ?",
-                [(_UNDER_WAY, root_key(root)) for root in roots],
-            )
+            connection.execute("DELETE FROM swept WHERE until = 0")
+            connection.execute("UPDATE swept SET until = -until WHERE until < 0")
+            connection.executemany(_BEGIN, [(root_key(root),) for root in roots])
             connection.execute("INSERT OR REPLACE INTO sweep VALUES (1, ?, X'')", (now,))
 
         await self._catalog.write(begin)
@@ -92,8 +99,8 @@ class SweptFiles:
 
         def end(connection: sqlite3.Connection) -> None:
             connection.execute(
-                "UPDATE swept SET until = ?, addresses = ? WHERE until = ?",
-                (told.until, joined(told.addresses), _UNDER_WAY),
+                "UPDATE swept SET until = ?, addresses = ? WHERE until <= 0",
+                (told.until, joined(told.addresses)),
             )
             connection.execute("DELETE FROM sweep")
 

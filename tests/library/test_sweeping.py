@@ -17,7 +17,7 @@ from p2pfs.dht.kad.sweeping import Swept
 from p2pfs.dht.records import provider_subject
 from p2pfs.errors import NoPeersError
 from p2pfs.library import sweeping
-from p2pfs.library.sweeping import Sweep, due_files
+from p2pfs.library.sweeping import Sweep, due_files, rate_of
 from p2pfs.store.dags import Dags
 from p2pfs.store.provided import Told
 from p2pfs.store.swept import SharedFile, SweptFiles
@@ -171,6 +171,52 @@ async def test_at_another_address_all_is_told_again_and_without_one_nothing(
             assert len(network.told) == 3
             addresses.append(Endpoint("127.0.0.1", 7002))
             await wait_until(lambda: len(network.told) == 6)
+
+
+async def test_a_renewal_goes_on_at_its_own_rate_after_a_restart(tmp_path: Path) -> None:
+    network, hours = Network(), 0.0
+    network.room = 0
+    async with open_share_folder(tmp_path) as folder:
+        for name, start in (("song", 0), ("other", 8)):
+            folder.write(name, content(8, start))
+            await folder.wait_share(name)
+        async with sweeping_node(folder, network, clock=lambda: NOW + hours * 3_600) as files:
+            await wait_until(lambda: files.begun() is not None)
+            begun = files.begun()
+            assert begun is not None
+            assert rate_of(begun, NOW) == 300
+            network.room = 100
+            await wait_until(lambda: files.begun() is None)
+            network.room, hours = 5, 9.5
+            await wait_until(lambda: (begun := files.begun()) is not None and begun.place != b"")
+    async with open_share_folder(tmp_path) as folder:
+        begun = SweptFiles(folder.shares._catalog).begun()
+        assert begun is not None
+        assert len(begun.files) == 2
+        assert begun.known_until == NOW + LIFETIME_SECONDS
+        for at, rate in ((9.5, 30), (21.9, 30), (22.1, 300), (48, 300)):
+            assert rate_of(begun, int(NOW + at * 3_600)) == rate
+
+
+async def test_what_a_sweep_left_undone_is_known_for_as_long_as_it_lives(tmp_path: Path) -> None:
+    network, hours = Network(), 0.0
+    async with open_share_folder(tmp_path) as folder:
+        folder.write("song", content(8))
+        await folder.wait_share("song")
+        async with sweeping_node(folder, network, clock=lambda: NOW + hours * 3_600) as files:
+            await wait_until(lambda: len(network.told) == 8 and files.begun() is None)
+            network.room, hours = 5, 9.5
+            await wait_until(lambda: (begun := files.begun()) is not None and begun.place != b"")
+            hours = 19.0  # too late to go on; it is begun anew
+            await wait_until(lambda: (begun := files.begun()) is not None and begun.place == b"")
+            begun = files.begun()
+            assert begun is not None
+            assert begun.known_until == NOW + LIFETIME_SECONDS
+            network.room = 100
+            await wait_until(lambda: files.begun() is None)
+            assert [file.told for file in await files.newest(CHUNK, 10)] == [
+                Told(NOW + 19 * 3_600 + LIFETIME_SECONDS, tuple(map(str, HERE)))
+            ]
 
 
 def shared(number: int, chunks: int, told: Told | None = None) -> SharedFile:
