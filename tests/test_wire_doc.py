@@ -28,6 +28,7 @@ from p2pfs.dht.kad import (
     wire,
 )
 from p2pfs.dht.kad.proof import Prover, proven, proven_over_tls
+from p2pfs.dht.kad.repairing import Region
 from p2pfs.dht.kad.sealed import seal, unseal
 from p2pfs.dht.lan import tag_of
 from p2pfs.dht.overlay import Provider
@@ -40,6 +41,7 @@ from p2pfs.peers import (
     cars,
     client,
     contents,
+    dialbacks,
     gateway,
     pages,
     routing,
@@ -74,6 +76,7 @@ SUBJECTS = {
     "meta": records.meta_subject(RAW.multihash),
     "tag": records.tag_subject("music"),
     "word": records.tag_subject("word:notes"),
+    "shard": records.shard_subject(records.tag_subject("music"), RAW.multihash),
 }
 
 RECORD = records.record_of(SUBJECTS["provider"], PROVIDER)
@@ -123,6 +126,8 @@ REPLIES = {
     "find-reply": wire.Reply(count=1, referrals_4=REFERRED_4, referrals_6=REFERRED_6),
     "get-reply": wire.Reply(values=(PROVIDER.encoded,), more=3),
     "store-reply": wire.Reply(outcome=wire.Outcome.STORED),
+    "full-reply": wire.Reply(token=TOKEN, outcome=wire.Outcome.FULL, count=1_000),
+    "reach-reply": wire.Reply(),
 }
 
 
@@ -166,6 +171,7 @@ MADE_HEX = {
     "page": recordpages.encode_page([PROVIDER.encoded], PROVIDER.publisher),
     "batch": recordpages.encode_batches([(SUBJECTS["provider"], PROVIDER.encoded)])[0],
     "names": recordpages.encode_names([NAME], None),
+    "dialback": dialbacks.dialback_request(ASKER.port, public_key(1)),
     "named": recordpages.encode_named([(RECORD, "127.0.0.0")]),
     **{name: wire.encode_request(MESSAGE_ID, each) for name, each in REQUESTS.items()},
     **{name: wire.encode_reply(MESSAGE_ID, each) for name, each in REPLIES.items()},
@@ -222,7 +228,20 @@ def made_gateway() -> dict[str, str]:
     return {
         "target": target,
         **{name.decode(): value.decode() for name, value in headers},
-        "records": f"/p2pfs/v1/records?subject={SUBJECTS['provider'].encode().hex()}",
+    }
+
+
+def made_bulk() -> dict[str, str]:
+    """What is asked of the records of A in bulk."""
+    subject, region = SUBJECTS["provider"].encode().hex(), Region(KEY, 8)
+    return {
+        "records": f"/p2pfs/v1/records?subject={subject}",
+        "next page": f"/p2pfs/v1/records?subject={subject}&cursor={PROVIDER.publisher.hex()}",
+        "missing": f"/p2pfs/v1/records/missing?subject={subject}",
+        "body of missing": RECORD.digest.hex(),
+        "names": f"/p2pfs/v1/names?near={region.near.hex()}&bits={region.bits}&cursor=",
+        "body of named": NAME.hex(),
+        "body of nodes": root_block()[0].encode().hex(),
         "answer to batch": recordpages.encode_held([True]).decode(),
     }
 
@@ -329,6 +348,7 @@ MADE_VALUES = {
     "words": {f'"{name}"': " ".join(tags.words(name)) for name in NAMED},
     "subjects": made_subjects(),
     "gateway": made_gateway(),
+    "bulk": made_bulk(),
     "routing": made_routing(),
     "limits": made_limits(),
 }

@@ -54,6 +54,7 @@ async def test_a_node_without_udp_joins_publishes_and_finds(network: Network) ->
         await wait_until(lambda: len(blocked.kad.contacts()) == 3)
         assert time.monotonic() - started < 5
         assert blocked.kad.is_blocked
+        assert {each.ip for each in blocked.kad.observed()} == {LOOPBACK}
         if network is NETWORK:
             await _publishes_and_finds(blocked, others[2])
         assert await blocked.kad.announce(cid_of(b"song"), expiry()) == 3
