@@ -267,11 +267,12 @@ def test_of_a_full_tag_a_uniform_sample_of_a_publisher_stays(
             assert slots == {each.slot for each in drawn[:20]}
 
 
+SUBJECTS = [CONTENT, MUSIC, provider_subject(multihash(1))]
 put_once = st.tuples(
     st.sampled_from(["8.8.8.8", "8.8.8.9", "8.8.9.9", "9.9.9.9", "2001:4::1", "2001:4:1::1"]),
     st.integers(0, 4),
     st.integers(0, 4),
-    st.sampled_from([CONTENT, MUSIC, provider_subject(multihash(1))]),
+    st.sampled_from(SUBJECTS),
     st.integers(30, 90),
     st.integers(1, 3),
 )
@@ -318,6 +319,21 @@ def test_of_equally_large_networks_the_one_that_has_been_there_longest_gives_way
     assert store.put(of(3, 1), "10.1.1.1", NOW) is Stored.STORED
     left = {record.slot for record in store.rows(CONTENT.key, NOW)}
     assert left == {each.slot for each in (of(2, 1), of(2, 2), of(1, 3), of(3, 1))}
+
+
+@given(st.lists(put_once, max_size=60), st.sampled_from(SUBJECTS), st.integers(30, 90))
+@settings(deadline=None, max_examples=50)
+def test_an_honest_publisher_from_a_new_network_always_gets_in(
+    puts: list[tuple[object, ...]], subject: Subject, length: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        for kind, rules in RULES.items():
+            patch.setitem(RULES, kind, replace(rules, rows_per_key=5))
+        for store in opened_stores(Usage(20, 600)):
+            put_in_turn(store, puts)
+            honest = of(9, 9, subject, length)
+            assert store.put(honest, "12.34.5.6", NOW + 60) is Stored.STORED
+            assert honest in store.rows(subject.key, NOW + 60)
 
 
 def opened_stores(budget: Usage) -> Iterator[RecordStore]:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -102,17 +103,24 @@ def test_without_a_token_there_is_a_token_and_no_more() -> None:
     assert node.greeted == []
 
 
+SONG = meta_of(OWN, b"song", "jazz")
+nonces = st.none() | st.binary(min_size=16, max_size=16)
+named = st.none() | st.just(pack_address(HERE))
 requests = st.one_of(
     st.builds(Ping, token=st.none() | st.binary(min_size=16, max_size=16)),
     st.builds(
         Find,
         token=st.none() | st.binary(min_size=16, max_size=16),
-        nonce=st.none() | st.binary(min_size=16, max_size=16),
-        named=st.none() | st.just(pack_address(HERE)),
+        nonce=nonces,
+        named=named,
         key=st.binary(min_size=20, max_size=20),
     ),
-    st.builds(Get, key=st.just(tag_subject("jazz").key)),
+    st.builds(Get, nonce=nonces, named=named, key=st.just(tag_subject("jazz").key)),
     st.builds(Store, subject=st.binary(min_size=1, max_size=80), value=st.binary(min_size=1)),
+    st.builds(Store, subject=st.just(tag_subject("jazz").encode()), value=st.just(SONG.encoded)),
+    st.builds(Reach, dial_nonce=st.just(bytes(16))),
+    st.builds(Dial, dial_nonce=st.just(bytes(16)), target=st.just(pack_address(HERE))),
+    st.builds(Dialed, dial_nonce=st.just(bytes(16))),
 )
 
 
@@ -125,6 +133,29 @@ def test_no_reply_to_an_unproven_address_costs_more_than_its_request(request: Re
     sent = encode_request(bytes(20), request)
     reply = node.answers.answer(parse_request(sent), GLOBAL, len(sent))
     assert reply is None or len(encode_reply(bytes(20), reply)) <= len(sent)
+
+
+@given(requests, st.integers(0, 60), st.integers(0, 60), st.booleans())
+@settings(deadline=None)
+def test_no_reply_to_anybody_costs_more_than_a_datagram(
+    request: Request, sixes: int, records: int, is_old_token: bool
+) -> None:
+    node = Node()
+    for number in range(60):
+        ip = f"2600:{number:x}::1" if number < sixes else f"8.{number}.1.1"
+        node.table.admit(contact(number, ip), NOW)
+    for number in range(records):
+        node.records.put(
+            record_of(tag_subject("jazz"), meta_of(identity(number), b"song", "jazz")), HERE.ip, NOW
+        )
+    token = node.tokens.issue(GLOBAL, NOW - 300 * is_old_token)
+    reply = node.answers.answer(msgspec.structs.replace(request, token=token), GLOBAL, 200)
+    assert reply is None or len(encode_reply(bytes(20), reply)) <= MAX_MESSAGE_BYTES
+    connected = None if isinstance(request, Reach | Dial | Dialed) else request
+    if connected is not None:
+        reply = node.answers.answer_connected(connected, GLOBAL)
+        assert reply is not None
+        assert len(encode_reply(bytes(20), reply)) <= MAX_MESSAGE_BYTES
 
 
 def test_whoever_sends_less_than_a_token_costs_gets_nothing() -> None:

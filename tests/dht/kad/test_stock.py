@@ -194,6 +194,20 @@ def test_buckets_are_at_most_160() -> None:
 
 
 @defect()
+def test_whoever_moves_is_found_at_its_new_address() -> None:
+    async def scenario() -> bool:
+        async with open_victim(lambda *_: None) as (victim, stranger):
+            router = victim.protocol.router
+            router.add_contact(Node(digest("mover"), LOOPBACK, 9))
+            await stranger.ask((LOOPBACK, port_of(victim)), "ping", digest("mover"))
+            contacts = [each for bucket in router.buckets for each in bucket.get_nodes()]
+            [moved] = [each for each in contacts if each.id == digest("mover")]
+            return (moved.ip, moved.port) == stranger.address
+
+    assert asyncio.run(scenario())
+
+
+@defect()
 def test_a_referral_evicts_nobody() -> None:
     async def scenario() -> bool:
         honest = Node(digest("honest"), LOOPBACK, 7_001)
