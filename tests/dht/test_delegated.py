@@ -16,7 +16,7 @@ from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.cid import Cid, parse_cid
 from p2pfs.dht import delegated
 from p2pfs.dht.delegated import Delegated, open_delegated
-from p2pfs.dht.overlay import Overlay, Provider
+from p2pfs.dht.overlay import Joined, Overlay, Provider
 from p2pfs.errors import NoPeersError, UnreachableError, UsageError
 from p2pfs.identity import Identity, OwnKey, peer_id
 from p2pfs.peers.contents import Contents
@@ -25,7 +25,7 @@ from p2pfs.peers.pages import RECORDS_PATH, Pages
 from p2pfs.peers.routing import ROUTING_PATH, Routing
 from p2pfs.peers.streams.tls import TlsStream
 from tests.dht.fakes import DictOverlay, OverlayWorld
-from tests.dht.kad.nodes import cid_of, expiry
+from tests.dht.kad.nodes import cid_of, expiry, wait_until
 from tests.dht.overlay_suite import Join, ProvidersSuite
 from tests.peers.fakes import (
     MemoryBlocks,
@@ -344,6 +344,29 @@ async def test_many_questions_wait_for_their_turn_and_that_is_no_failure(
 async def test_a_refused_connection_is_a_failure_of_that_router() -> None:
     async with open_delegated(["http://127.0.0.1:1"], COUNTS, OwnKey()) as (overlay,):
         assert await failing(overlay)
+
+
+async def test_of_several_routers_each_fails_alone_and_holds_up_none() -> None:
+    async def silent(stream: TlsStream) -> None:
+        await trio.sleep_forever()
+
+    async with (
+        scripted(silent) as hanging,
+        scripted(answering(http_answer(b"{" * 9_999, LINES))) as lying,
+        scripted(answering(http_answer(line(HERE), LINES))) as good,
+        open_delegated(
+            ["http://127.0.0.1:1", *map(url_of, (hanging, lying, good))], COUNTS, OwnKey()
+        ) as routers,
+        trio.open_nursery() as nursery,
+    ):
+        found: list[Provider] = []
+        nursery.start_soon(Joined(*routers).providers, SONG, found.append)
+        await wait_until(lambda: bool(found), seconds=2)
+        await wait_until(lambda: bool(routers[0].last_error and routers[2].last_error), seconds=2)
+        assert not routers[1].last_error  # it has all of its time, and nobody waits for it
+        nursery.cancel_scope.cancel()
+    assert found == [FOUND]
+    assert routers[3].last_error == ""
 
 
 async def test_proxies_from_the_environment_are_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -108,3 +108,10 @@ async def test_records_and_contacts_are_there_again_after_a_restart(tmp_path: Pa
                 async with open_node(back_at) as (reader, _):
                     await reader.providers(SONG, found.append)
     assert found
+
+
+async def test_a_node_begins_with_how_large_the_network_was() -> None:
+    store = MemoryRecordStore()
+    store.keep_estimate((1 << 150).to_bytes(21, "big") * 8)
+    async with open_node(store=store) as (alone, _):
+        await wait_until(lambda: alone._server.finder.estimate.reach == 1 << 150)
