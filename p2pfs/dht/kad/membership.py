@@ -137,7 +137,6 @@ class Membership:
             return
         if server.table.knows(found):
             server.table.answered(source, server.monotonic())
-            server.renew_snapshots()
             return
         if not server.table.would_admit(found) or len(self._busy) >= _MOST_GREETINGS:
             return

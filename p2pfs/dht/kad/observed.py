@@ -5,7 +5,7 @@ One liar must not make up an address for us, so distinct networks are counted, n
 
 from __future__ import annotations
 
-from collections import Counter, OrderedDict
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from p2pfs.addresses import prefix_group
@@ -24,31 +24,38 @@ class Observed:
 
     def __init__(self, is_near: Callable[[str], bool]) -> None:
         self._is_near = is_near
-        self._said: OrderedDict[bytes, tuple[str, Endpoint]] = OrderedDict()
+        self._said: dict[bytes, tuple[str, Endpoint]] = {}
+        # The same by what was said, since that is asked with every proof: voices a network.
+        self._groups: dict[Endpoint, Counter[str]] = {}
 
-    def says(self, public_key: bytes, speaker: Endpoint, seen: Endpoint) -> bool:
-        """A proven peer's word; whether anything changed."""
+    def says(self, public_key: bytes, speaker: Endpoint, seen: Endpoint) -> None:
+        """A proven peer's word."""
         group = speaker.ip if self._is_near(speaker.ip) else prefix_group(speaker.ip)[0]
-        changed = self._said.pop(public_key, None) != (group, seen)
+        self._forget(public_key)
         self._said[public_key] = (group, seen)
+        self._groups.setdefault(seen, Counter())[group] += 1
         if len(self._said) > _VOICES:
-            self._said.popitem(last=False)
-        return changed
+            self._forget(next(iter(self._said)))
 
     def addresses(self) -> tuple[Endpoint, ...]:
-        """What was said, by how many distinct networks said it, most first.
+        """What was said, by how many distinct networks said it, most first; any thread.
 
         Left out is what fewer than half as many say as of another address of its family and scope:
         each change is announced with every file, so a lone liar must not bring one about.
         """
-        groups: dict[Endpoint, set[str]] = {}
-        for group, seen in self._said.values():
-            groups.setdefault(seen, set()).add(group)
+        groups = {seen: len(said_by) for seen, said_by in tuple(self._groups.items())}
         most: Counter[tuple[bool, bool]] = Counter()
-        for seen, said_by in groups.items():
-            most[self._kind(seen)] = max(most[self._kind(seen)], len(said_by))
-        believed = [seen for seen in groups if 2 * len(groups[seen]) >= most[self._kind(seen)]]
-        return tuple(sorted(believed, key=lambda seen: (-len(groups[seen]), seen)))
+        for seen, count in groups.items():
+            most[self._kind(seen)] = max(most[self._kind(seen)], count)
+        believed = [seen for seen in groups if 2 * groups[seen] >= most[self._kind(seen)]]
+        return tuple(sorted(believed, key=lambda seen: (-groups[seen], seen)))
+
+    def _forget(self, public_key: bytes) -> None:
+        if public_key in self._said:
+            group, seen = self._said.pop(public_key)
+            self._groups[seen] -= Counter((group,))
+            if not self._groups[seen]:
+                del self._groups[seen]
 
     def _kind(self, seen: Endpoint) -> tuple[bool, bool]:
         return ":" in seen.ip, self._is_near(seen.ip)

@@ -188,12 +188,12 @@ class KadOverlay:
     @property
     def is_server(self) -> bool:
         """Whether others list this node: strangers reach it, or it has neighbours; never waits."""
-        return self._server.is_server_snapshot
+        return self._server.is_server
 
     @property
     def is_blocked(self) -> bool:
         """Whether nobody answers datagrams, so that requests go by HTTPS; never waits."""
-        return self._server.is_blocked_snapshot
+        return self._server.is_blocked
 
     async def look_at(self, address: Endpoint) -> None:
         """Knock at an address where another node may be, as LAN discovery finds them."""
@@ -225,7 +225,7 @@ class KadOverlay:
 
     def contacts(self) -> tuple[ContactSnapshot, ...]:
         """The contacts as they are now; never waits."""
-        return self._server.contacts_snapshot
+        return self._server.contacts()
 
     def ahead(self) -> float | None:
         """By how many seconds the clocks of others are ahead, their median; never waits."""
@@ -233,7 +233,7 @@ class KadOverlay:
 
     def observed(self) -> tuple[Endpoint, ...]:
         """The UDP addresses at which peers see this node, the best attested first; never waits."""
-        return self._server.observed_snapshot
+        return self._server.observed.addresses()
 
     def own_addresses(self) -> tuple[Endpoint, ...]:
         """Where others may reach this node by HTTPS, the best attested first; never waits."""

@@ -6,7 +6,6 @@ Nothing here knows trio or HTTPS; `overlay` is the other side.  How a node joins
 
 from __future__ import annotations
 
-import asyncio
 from collections import OrderedDict
 from ipaddress import ip_address
 from typing import TYPE_CHECKING
@@ -50,8 +49,6 @@ _REQUESTS_A_SECOND, _REQUESTS_AT_ONCE = 100, 1_000
 # Each costs a signature's check and a write, 0.3 ms: twenty files at once, then two a second.
 _STORES_A_SECOND, _STORES_AT_ONCE = 50, 500
 _SECRET_BYTES = 32
-# What others see of a node that is asked hundreds of times a second may be so old.
-_SNAPSHOT_SECONDS = 0.1
 
 
 class Server(KademliaServer):
@@ -114,12 +111,6 @@ class Server(KademliaServer):
         self.greet: Callable[[Request, Endpoint], None] = lambda _request, _source: None
         self.may_knock_again: Callable[[Endpoint], bool] = lambda _address: False
         self.introduce: Callable[[], None] = lambda: None
-        self._snapshot_due = False
-        # Replaced whole, never changed, so any thread may read them.
-        self.contacts_snapshot: tuple[ContactSnapshot, ...] = ()
-        self.observed_snapshot: tuple[Endpoint, ...] = ()
-        self.is_server_snapshot = False
-        self.is_blocked_snapshot = False
 
     async def open(self) -> None:
         """Listen and answer."""
@@ -160,14 +151,26 @@ class Server(KademliaServer):
         return int(self.settings.clock())
 
     def contacts(self) -> tuple[ContactSnapshot, ...]:
-        """The contacts as they are now, for this turn of the loop."""
+        """The contacts as they are now; any thread."""
         return self.table.snapshot(self.settings.clock() - self.monotonic())
 
     def far_contacts(self) -> list[ContactSnapshot]:
         """Those that answer, beyond the scopes where everybody reaches everybody; any thread."""
         is_near = self.settings.neighbourhood.is_near
-        contacts = self.contacts_snapshot
-        return [each for each in contacts if each.answers and not is_near(each.endpoint.ip)]
+        return [each for each in self.contacts() if each.answers and not is_near(each.endpoint.ip)]
+
+    @property
+    def is_server(self) -> bool:
+        """Whether others list this node: strangers reach it, or it has neighbours; any thread."""
+        is_near = self.settings.neighbourhood.is_near
+        near = any(is_near(contact.endpoint.ip) for contact in self.contacts())
+        near = near and not self.detour.is_taken(near=True)
+        return self.reachability.is_server(self.monotonic(), near=near)
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether requests to the near, or to the far, go by HTTPS; any thread."""
+        return any(self.detour.is_taken(near=each) for each in (True, False))
 
     async def verify(self, address: Endpoint) -> bool:
         """Whether another node proves itself at an address, which is told to the table."""
@@ -181,9 +184,8 @@ class Server(KademliaServer):
 
     def own_addresses(self) -> tuple[Endpoint, ...]:
         """Where others may reach this node by HTTPS: as they see it, and as it is bound."""
-        bound = [ip for ip in self.sockets.ips if not ip_address(ip).is_unspecified]
-        seen = [address.ip for address in self.observed_snapshot]
-        return tuple(Endpoint(ip, self.settings.https_port) for ip in dict.fromkeys(seen + bound))
+        ips = dict.fromkeys(self._observed_ips() + self._bound_ips())
+        return tuple(Endpoint(ip, self.settings.https_port) for ip in ips)
 
     def met(self, proven: Proven) -> None:
         """A node proved itself."""
@@ -194,32 +196,16 @@ class Server(KademliaServer):
         self.peer_clocks.says(contact.endpoint, proven.time - self.settings.clock())
         if self.settings.neighbourhood.counts(seen.ip, contact.endpoint.ip):
             self.observed.says(contact.public_key, contact.endpoint, seen)
-        self.renew_snapshots()
 
     def failed(self, address: Endpoint) -> None:
         """Nobody answers at an address, or nothing that is worth anything."""
         self.table.failed(address, self.monotonic())
-        self.renew_snapshots()
 
-    def renew_snapshots(self) -> None:
-        """Once for all changes of a moment; at once while this node does not know where it is."""
+    def _observed_ips(self) -> list[str]:
+        return [address.ip for address in self.observed.addresses()]
 
-        def renew() -> None:
-            self._snapshot_due = False
-            self.contacts_snapshot = self.contacts()
-            self.observed_snapshot = self.observed.addresses()
-            is_near = self.settings.neighbourhood.is_near
-            near = any(is_near(contact.endpoint.ip) for contact in self.contacts_snapshot)
-            near = near and not self.detour.is_taken(near=True)
-            self.is_server_snapshot = self.reachability.is_server(self.monotonic(), near=near)
-            self.is_blocked_snapshot = any(
-                self.detour.is_taken(near=each) for each in (True, False)
-            )
-
-        if not self._snapshot_due:
-            self._snapshot_due = True
-            pause = _SNAPSHOT_SECONDS if self.observed_snapshot else 0.0
-            asyncio.get_running_loop().call_later(pause, renew)
+    def _bound_ips(self) -> list[str]:
+        return [ip for ip in self.sockets.ips if not ip_address(ip).is_unspecified]
 
     def _answers(self, prover: Prover) -> Answers:
         settings = self.settings
@@ -256,7 +242,6 @@ class Server(KademliaServer):
         self.acquaintances.forgive()
         if self.detour.is_taken(near=False):
             self.reachability.blocked()
-        self.renew_snapshots()
         self.introduce()
 
     def _is_welcome(self, source: Endpoint) -> bool:
@@ -268,9 +253,8 @@ class Server(KademliaServer):
         """Not if this node is bound, or seen by others, at other IPs of that family only."""
         if self.settings.neighbourhood.is_near(named.ip):
             return True
-        bound = [ip for ip in self.sockets.ips if not ip_address(ip).is_unspecified]
-        seen = [each.ip for each in self.observed_snapshot]
-        far = [ip for ip in bound + seen if not self.settings.neighbourhood.is_near(ip)]
+        own = self._bound_ips() + self._observed_ips()
+        far = [ip for ip in own if not self.settings.neighbourhood.is_near(ip)]
         rivals = [ip for ip in far if (":" in ip) == (":" in named.ip)]
         return not rivals or named.ip in rivals
 

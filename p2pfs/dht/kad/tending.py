@@ -71,19 +71,19 @@ class Tending:
         """Find out again and again whether strangers reach this node."""
         server = self._server
         while not server.reachability.is_forced:
-            was_server = server.is_server_snapshot
+            was_server = server.is_server
             await self._island.run(self._membership.wait_settled)
             by_https = await self._is_dialed_back(dial_back)
             if await self._island.run(partial(self._note_reached, by_https)) and not was_server:
                 _LOG.info("strangers reach this node: it is a server of the overlay now")
-            pause = _CLIENT_RECHECK_SECONDS if server.contacts_snapshot else _ALONE_SECONDS
-            await trio.sleep(RECHECK_SECONDS if server.is_server_snapshot else pause)
+            pause = _CLIENT_RECHECK_SECONDS if server.contacts() else _ALONE_SECONDS
+            await trio.sleep(RECHECK_SECONDS if server.is_server else pause)
 
     async def repair(self, fetch_names: FetchNames, fetch_named: FetchNamed) -> None:
         """Fetch from neighbours, again and again, what belongs here; a client keeps nothing."""
         while True:
             await self._island.run(self._membership.wait_settled)
-            if not self._server.is_server_snapshot or not self._server.contacts_snapshot:
+            if not self._server.is_server or not self._server.contacts():
                 await trio.sleep(_ALONE_SECONDS)
                 continue
             coming = await self._island.run(self._repair.next_round)
@@ -131,7 +131,6 @@ class Tending:
             server.reachability.reached_by_https(server.monotonic())
         if not await server.dialbacks.check() and by_https and not server.dialbacks.may_show:
             server.reachability.heard(server.monotonic())
-        server.renew_snapshots()
         if server.reachability.is_server(server.monotonic()):
             self._membership.introduce()
             return True

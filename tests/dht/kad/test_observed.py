@@ -41,3 +41,12 @@ def test_a_lone_liar_adds_no_address_to_what_many_say() -> None:
     observed.says(b"six", Endpoint("2a00::1", 7117), v6)
     observed.says(b"liar", Endpoint("5.5.5.5", 7117), FALSE)
     assert set(observed.addresses()) == {TRUE, lan, v6}
+
+
+def test_what_nobody_says_any_more_is_forgotten() -> None:
+    observed = Observed(lambda _: False)
+    for number in range(64):
+        observed.says(b"old %d" % number, Endpoint(f"{20 + number}.1.1.1", 7117), FALSE)
+    for number in range(64):
+        observed.says(b"new %d" % number, Endpoint(f"{20 + number}.1.1.1", 7117), TRUE)
+    assert observed.addresses() == (TRUE,)
