@@ -9,8 +9,9 @@ import statistics
 from collections import deque
 from typing import TYPE_CHECKING
 
+from p2pfs.dht.kad.buckets import BUCKETS
 from p2pfs.dht.kad.contacts import distance
-from p2pfs.dht.kad.table import BUCKETS, K
+from p2pfs.dht.kad.table import K
 from p2pfs.network import NODE_ID_BYTES
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from p2pfs.dht.kad.buckets import BUCKETS
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.contacts import hint
 from p2pfs.dht.kad.lookout import Lookout
 from p2pfs.dht.kad.referrals import pack_address, parse_address
-from p2pfs.dht.kad.table import BUCKETS
 from p2pfs.dht.recordstore import RecordStoreError
 from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES

@@ -7,22 +7,23 @@ Times are monotonic seconds, handed in.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
 
+from p2pfs.dht.kad.buckets import BUCKETS, Buckets, bucket_at
 from p2pfs.dht.kad.caps import Caps, place
 from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, distance
-from p2pfs.network import NODE_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Hint
 
 K = 20
-BUCKETS = NODE_ID_BYTES * 8
 # What one /16 (v6: /32) may hold of the table; of a bucket, `caps`.
 _MOST_WIDE_IN_ALL = 10
 # Proven contacts that wait for a place; enough to survive a bucket's death.
@@ -40,8 +41,6 @@ _CHECK_AGAIN_SECONDS = (1, 5, 60, 60)
 @dataclass(slots=True, eq=False)
 class _Entry:
     contact: Contact
-    number: int  # its id
-    bucket: int
     place: Place
     seen: float
     proven: float
@@ -58,11 +57,11 @@ class Table:
     def __init__(self, own_id: bytes, is_near: Callable[[str], bool], k: int = K) -> None:
         self.k = k
         self._own_id = own_id
-        self._own_number = int.from_bytes(own_id, "big")
         self._is_near = is_near
         self._entries: dict[bytes, _Entry] = {}
-        self._buckets: dict[int, list[_Entry]] = {}  # those that hold any
+        self._buckets = Buckets[_Entry](own_id)
         self._by_endpoint: dict[Endpoint, bytes] = {}
+        self._wide: Counter[str] = Counter()  # how many contacts each wide network holds
         self._failing: dict[bytes, _Entry] = {}
         self._waiting: dict[int, list[Contact]] = {}
         self._touched: dict[int, float] = {}
@@ -159,14 +158,15 @@ class Table:
         lasted = now - entry.first_counted
         if entry.counted >= _FAILURES_TO_EVICT and lasted >= _EVICT_AFTER_SECONDS:
             self._drop(entry.contact)
-            self._fill(entry.bucket, now)
+            self._fill(self._buckets.bucket(entry.contact.node_id), now)
 
     def closest(self, key: bytes, count: int | None = None) -> list[Contact]:
         """Exactly the k, or `count`, closest that answered last time, the closest first."""
-        groups: Iterable[list[_Entry]] = self._outwards(key)
+        wanted = self.k if count is None else count
+        entries = self._buckets.outwards(key)
         if self._failing:
-            groups = ([entry for entry in group if not entry.failures] for group in groups)
-        return _closest(groups, key, self.k if count is None else count)
+            entries = (entry for entry in entries if not entry.failures)
+        return [entry.contact for entry in islice(entries, wanted)]
 
     def suspects(self, now: float) -> list[Contact]:
         """Contacts that failed, and are due to be asked again."""
@@ -177,7 +177,7 @@ class Table:
         return len(self._entries) - len(self._failing)
 
     def snapshot(self, began: float) -> tuple[ContactSnapshot, ...]:
-        """All contacts as values; `began` is the UNIX time at which monotonic time was 0."""
+        """All contacts as values, any thread; `began` is the UNIX time of monotonic time 0."""
         return tuple(
             ContactSnapshot(
                 entry.contact.public_key,
@@ -186,41 +186,29 @@ class Table:
                 int(began + entry.seen),
                 not entry.failures,
             )
-            for entry in self._entries.values()
+            for entry in tuple(self._entries.values())  # taken at once, whoever changes them
         )
 
     def touch(self, key: bytes, now: float) -> None:
         """A lookup went through the bucket of a key."""
-        self._touched[self._bucket(key)] = now
+        self._touched[self._buckets.bucket(key)] = now
 
     def stale_buckets(self, before: float) -> list[int]:
         """Buckets that hold contacts and that no lookup went through since `before`.
 
         Not those that hold none but the k closest to the own id, which its own lookup finds.
         """
-        held = set(self._buckets)
+        deepest = BUCKETS
         if len(self._entries) >= self.k:
-            deepest = self._bucket_at(self._reach_of_siblings())
-            held = {bucket for bucket in held if bucket <= deepest}
-        return sorted(bucket for bucket in held if self._touched.get(bucket, -math.inf) < before)
-
-    def _bucket(self, node_id: bytes) -> int:
-        return self._bucket_at(self._own_number ^ int.from_bytes(node_id, "big"))
-
-    def _bucket_at(self, away: int) -> int:
-        return min(BUCKETS - 1, BUCKETS - away.bit_length())
-
-    def _outwards(self, key: bytes) -> Iterator[list[_Entry]]:
-        """All entries in groups, each of them closer to a key than what comes after."""
-        own = self._bucket(key)
-        yield self._buckets.get(own, [])
-        yield [entry for bucket in self._buckets if bucket > own for entry in self._buckets[bucket]]
-        for bucket in sorted(self._buckets, reverse=True):
-            if bucket < own:
-                yield self._buckets[bucket]
+            deepest = bucket_at(self._reach_of_siblings())
+        return sorted(
+            bucket
+            for bucket in self._buckets.held()
+            if bucket <= deepest and self._touched.get(bucket, -math.inf) < before
+        )
 
     def _has_room(self, new: Contact | Hint) -> bool:
-        members = self._buckets.get(self._bucket(new.node_id), [])
+        members = self._buckets.beside(new.node_id)
         fits = len(members) < self.k or (len(members) < 2 * self.k and self._is_sibling(new))
         return fits and self._within_caps(new, members)
 
@@ -231,30 +219,28 @@ class Table:
     def _reach_of_siblings(self) -> int:
         """How far the k-th closest to the own id is; beyond everybody while there are fewer."""
         if self._siblings_reach is None:
-            siblings = _closest(self._outwards(self._own_id), self._own_id, self.k)
+            siblings = self._buckets.closest(self._own_id, self.k)
             everybody = len(siblings) < self.k
             self._siblings_reach = (
-                1 << BUCKETS if everybody else distance(siblings[-1].node_id, self._own_id)
+                1 << BUCKETS if everybody else distance(siblings[-1].contact.node_id, self._own_id)
             )
         return self._siblings_reach
 
-    def _within_caps(self, new: Contact | Hint, members: list[_Entry]) -> bool:
+    def _within_caps(self, new: Contact | Hint, members: Iterable[_Entry]) -> bool:
         where = place(new.endpoint.ip, self._is_near)
-        if where.is_near:
+        in_all = self._wide[where.wide]
+        if where.is_near or not in_all:
             return True
-        if not Caps(each.place for each in members).allow(where):
-            return False
-        in_all = sum(each.place.wide == where.wide for each in self._entries.values())
-        return in_all < _MOST_WIDE_IN_ALL
+        in_bucket = Caps(each.place for each in members)
+        return in_all < _MOST_WIDE_IN_ALL and in_bucket.allow(where)
 
     def _take(self, contact: Contact, now: float) -> None:
-        bucket = self._bucket(contact.node_id)
-        number = int.from_bytes(contact.node_id, "big")
         where = place(contact.endpoint.ip, self._is_near)
-        entry = _Entry(contact, number, bucket, where, now, now)
+        entry = _Entry(contact, where, now, now)
         self._entries[contact.public_key] = entry
-        self._buckets.setdefault(bucket, []).append(entry)
+        self._buckets.put(contact.node_id, entry)
         self._by_endpoint[contact.endpoint] = contact.public_key
+        self._wide[where.wide] += 1
         self._siblings_reach = None
 
     def _seen(self, entry: _Entry, now: float) -> None:
@@ -264,14 +250,13 @@ class Table:
     def _drop(self, contact: Contact) -> None:
         entry = self._entries.pop(contact.public_key)
         del self._by_endpoint[contact.endpoint]
-        self._buckets[entry.bucket].remove(entry)
-        if not self._buckets[entry.bucket]:
-            del self._buckets[entry.bucket]
+        self._wide -= Counter((entry.place.wide,))
+        self._buckets.remove(contact.node_id)
         self._failing.pop(contact.public_key, None)
         self._siblings_reach = None
 
     def _wait(self, contact: Contact) -> None:
-        waiting = self._waiting.setdefault(self._bucket(contact.node_id), [])
+        waiting = self._waiting.setdefault(self._buckets.bucket(contact.node_id), [])
         waiting[:] = [each for each in waiting if each.public_key != contact.public_key]
         if len(waiting) < _MOST_WAITING:
             waiting.append(contact)
@@ -286,15 +271,3 @@ class Table:
             if not taken and self._has_room(contact):
                 self._take(contact, now)
                 return
-
-
-def _closest(groups: Iterable[list[_Entry]], key: bytes, count: int) -> list[Contact]:
-    """The closest to a key of what `Table._outwards` yields."""
-    wanted, closest = int.from_bytes(key, "big"), list[Contact]()
-    for group in groups:
-        by_distance = {each.number ^ wanted: each for each in group}
-        ordered = sorted(by_distance)[: count - len(closest)]
-        closest += [by_distance[away].contact for away in ordered]
-        if len(closest) >= count:
-            break
-    return closest

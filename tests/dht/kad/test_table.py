@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from kademlia.node import Node
 
 from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.buckets import BUCKETS
 from p2pfs.dht.kad.contacts import Contact, distance
 from p2pfs.dht.kad.lookup import Lookup
-from p2pfs.dht.kad.table import BUCKETS, K, Table
+from p2pfs.dht.kad.table import K, Table
 from tests.dht.kad.nodes import contact
 
 OWN = bytes(20)
