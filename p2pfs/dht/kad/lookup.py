@@ -13,7 +13,6 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
-from enum import Enum
 from itertools import islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -48,12 +47,9 @@ _JUDGED_AFTER = 4
 _DISTANCE, _LEFT = attrgetter("distance"), attrgetter("left")
 
 
-class _State(Enum):
-    NEW = 0
-    ASKED = 1
-    LATE = 2
-    ANSWERED = 3
-    FAILED = 4
+# What became of a candidate.  Numbers, since it is asked hundreds of times an answer, and an enum
+# looks its members up anew each time.
+_NEW, _ASKED, _LATE, _ANSWERED, _FAILED = range(5)
 
 
 @dataclass(slots=True, eq=False)
@@ -71,7 +67,7 @@ class _Candidate:
     # Those it could be on; once it was asked, the one that it is on.
     paths: list[_Path]
     referrers: list[_Candidate] = field(default_factory=list)
-    state: _State = _State.NEW
+    state: int = _NEW
     # Of the nodes that it named: those on the way to the key, and how it went with all.
     closer: list[_Candidate] = field(default_factory=list)
     tried: int = 0
@@ -120,7 +116,7 @@ class Lookup:
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
-        awaited = dict.fromkeys(each for each in self._awaited() if each.state is _State.NEW)
+        awaited = dict.fromkeys(each for each in self._awaited() if each.state == _NEW)
         new = sorted(awaited, key=lambda each: (-each.path.left, each.distance))
         chosen = []
         for each in new[: ALPHA - self._under_way]:
@@ -133,11 +129,11 @@ class Lookup:
         """The node that was asked proved to be `contact`, perhaps another than was hinted at."""
         candidate = self._candidates[asked]
         if contact.public_key != asked.public_key:
-            self._settle(candidate, _State.FAILED)
+            self._settle(candidate, _FAILED)
             self._ask_as_itself(contact.hint, candidate.path)
             self._pool_shares()
             return
-        self._settle(candidate, _State.ANSWERED)
+        self._settle(candidate, _ANSWERED)
         self._contacts.setdefault(contact.public_key, contact)
         added = [self._add(hint, candidate.path, candidate) for hint in named]
         candidate.closer = sorted(
@@ -150,14 +146,14 @@ class Lookup:
     def late(self, asked: Hint) -> None:
         """It takes longer than most: others are asked beside it, its answer still counts."""
         candidate = self._candidates[asked]
-        if candidate.state is _State.ASKED:
-            self._settle(candidate, _State.LATE)
+        if candidate.state == _ASKED:
+            self._settle(candidate, _LATE)
             self._pool_shares()
 
     def failed(self, asked: Hint) -> None:
         """No answer, or none that was worth anything."""
         candidate = self._candidates[asked]
-        self._settle(candidate, _State.FAILED)
+        self._settle(candidate, _FAILED)
         for referrer in candidate.referrers:
             referrer.dead += 1
             self._judge(referrer)
@@ -169,7 +165,7 @@ class Lookup:
         if self._is_going_on:
             return False
         hopefuls = (each for each in self._ordered if not self._is_out(each))
-        return all(each.state is _State.ANSWERED for each in self._nearest(hopefuls))
+        return all(each.state == _ANSWERED for each in self._nearest(hopefuls))
 
     def closest(self, count: int | None = None) -> list[Contact]:
         """The k, or `count`, proven nodes that answered and obey the caps, the closest first."""
@@ -184,11 +180,11 @@ class Lookup:
 
     def unanswered(self) -> list[Hint]:
         """Those that were late and have not answered yet."""
-        return [each.hint for each in self._ordered if each.state is _State.LATE]
+        return [each.hint for each in self._ordered if each.state == _LATE]
 
     @property
     def _is_going_on(self) -> bool:
-        return any(each.state in (_State.NEW, _State.ASKED) for each in self._awaited())
+        return any(each.state in (_NEW, _ASKED) for each in self._awaited())
 
     def _pool_shares(self) -> None:
         """Once no path waits for anybody, what they have left is for the k closest of all."""
@@ -199,7 +195,7 @@ class Lookup:
             path.left = 0
 
     def _ask(self, candidate: _Candidate) -> None:
-        candidate.state = _State.ASKED
+        candidate.state = _ASKED
         candidate.paths = [candidate.path]
         if candidate.path.left:
             candidate.path.left -= 1
@@ -219,18 +215,18 @@ class Lookup:
         else:
             self._liars.discard(referrer)
 
-    def _settle(self, candidate: _Candidate, state: _State) -> None:
-        self._under_way -= candidate.state is _State.ASKED
+    def _settle(self, candidate: _Candidate, state: int) -> None:
+        self._under_way -= candidate.state == _ASKED
         candidate.state = state
-        if state is not _State.LATE and candidate in self._starts:
+        if state != _LATE and candidate in self._starts:
             self._starts.remove(candidate)
-        if not candidate.referrers and state in (_State.FAILED, _State.LATE):
+        if not candidate.referrers and state in (_FAILED, _LATE):
             self._spare += candidate.path.left
             candidate.path.left = 0
 
     def _ask_as_itself(self, hint: Hint, path: _Path) -> None:
         candidate = self._add(hint, path)
-        if candidate is not None and candidate.state is _State.NEW:
+        if candidate is not None and candidate.state == _NEW:
             self._starts.append(candidate)
 
     def _add(
@@ -247,7 +243,7 @@ class Lookup:
             self._addresses[hint.public_key] += 1
             self._narrow[where.narrow] += 1
             insort(self._ordered, candidate, key=_DISTANCE)
-        if candidate.state is _State.NEW:
+        if candidate.state == _NEW:
             candidate.paths.append(path)
             if referrer is not None:
                 candidate.referrers.append(referrer)
@@ -266,35 +262,38 @@ class Lookup:
         In the place of those that are late others are, so that their answers come in time.  Some
         come twice.
         """
-        yield from filter(self._is_prompt, self._starts)
+        yield from self._prompt(self._starts)
         yield from self._next_steps()
-        yield from self._nearest(filter(self._is_prompt, self._ordered))
+        yield from self._nearest(self._prompt(self._ordered))
 
     def _next_steps(self) -> Iterator[_Candidate]:
-        for referrer in list(self._open):
-            steps = list(islice(filter(self._is_prompt, referrer.closer), _STEPS))
-            if all(each.state is _State.ANSWERED for each in steps):
+        for referrer in tuple(self._open):
+            steps = list(islice(self._prompt(referrer.closer), _STEPS))
+            if all(each.state == _ANSWERED for each in steps):
                 self._open.remove(referrer)  # they lead on from here
             else:
                 yield from steps
 
     def _nearest(self, ordered: Iterable[_Candidate]) -> Iterator[_Candidate]:
         """The k closest, as the caps will let them into the result."""
-        caps = Caps()
-        return islice((each for each in ordered if caps.take(each.place)), self._k)
+        take = Caps().take
+        return islice((each for each in ordered if take(each.place)), self._k)
 
-    def _is_prompt(self, candidate: _Candidate) -> bool:
-        if candidate.state is _State.ANSWERED:  # most of them, and this is asked most often
-            return True
-        return candidate.state is not _State.LATE and not self._is_out(candidate)
+    def _prompt(self, candidates: Iterable[_Candidate]) -> Iterator[_Candidate]:
+        """Those that are neither out nor late; most have answered, and are not looked at twice."""
+        is_out = self._is_out
+        for each in candidates:
+            state = each.state
+            if state == _ANSWERED or (state != _LATE and not is_out(each)):
+                yield each
 
     def _is_out(self, candidate: _Candidate) -> bool:
         """Dead, answered elsewhere, beyond its paths' shares, or named by liars alone."""
         state = candidate.state
-        if state is _State.ANSWERED:
+        if state == _ANSWERED:
             return False
-        if state is _State.FAILED or candidate.hint.public_key in self._contacts:
+        if state == _FAILED or candidate.hint.public_key in self._contacts:
             return True
-        if state is _State.NEW and not self._can_afford(candidate):
+        if state == _NEW and not self._can_afford(candidate):
             return True
         return bool(candidate.referrers) and self._liars.issuperset(candidate.referrers)
