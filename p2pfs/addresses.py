@@ -85,7 +85,7 @@ class Scope(Enum):
     REFUSED = "refused"
 
 
-class Endpoint(msgspec.Struct, frozen=True, order=True):
+class Endpoint(msgspec.Struct, frozen=True, order=True, cache_hash=True):
     """A literal IP (in canonical text, IPv4-mapped unwrapped, no zone) and a port."""
 
     ip: str
@@ -171,9 +171,11 @@ class Neighbourhood:
         None stands for the user's own word, which counts for every scope but the refused ones.
         """
         reach = scope(ip)
+        if reach is Scope.GLOBAL:  # most of all
+            return True
         if reach is Scope.REFUSED:
             return False
-        if reach is Scope.GLOBAL or told_by is None or _within(self.lan, ip):
+        if told_by is None or _within(self.lan, ip):
             return True
         if scope(told_by) is Scope.LOOPBACK:  # this very machine: what it reaches, we reach
             return reach is Scope.LOOPBACK or _within(self.attached, ip)

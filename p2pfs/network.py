@@ -63,6 +63,10 @@ class Network:
     puzzle_bits: int
     members: MemberKeys | None = None
 
+    def __hash__(self) -> int:
+        """Of the id, which all else follows from: it is asked for with every key that is met."""
+        return hash(self.id)
+
     def node_id(self, public_key: bytes) -> bytes:
         """Where a key stands in the overlay: 20 bytes, for locating only."""
         return _node_id(self.id, public_key)

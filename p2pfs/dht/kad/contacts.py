@@ -6,6 +6,7 @@ a proof is made and checked `proof`.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -15,8 +16,11 @@ from p2pfs.addresses import Endpoint
 if TYPE_CHECKING:
     from p2pfs.network import Network
 
+# Every answer of a lookup names twenty, most of them named before; some 300 bytes each.
+_REMEMBERED_HINTS = 16_384
 
-class Hint(msgspec.Struct, frozen=True):
+
+class Hint(msgspec.Struct, frozen=True, cache_hash=True):
     """A key that is said to be at a UDP address; its id fits the key, its puzzle is solved."""
 
     public_key: bytes
@@ -24,7 +28,7 @@ class Hint(msgspec.Struct, frozen=True):
     endpoint: Endpoint
 
 
-class Contact(msgspec.Struct, frozen=True):
+class Contact(msgspec.Struct, frozen=True, cache_hash=True):
     """A node that proved its key from this UDP address."""
 
     public_key: bytes
@@ -57,6 +61,7 @@ class ContactSnapshot(msgspec.Struct, frozen=True):
         return Endpoint(self.endpoint.ip, self.https_port)
 
 
+@lru_cache(_REMEMBERED_HINTS)
 def hint(network: Network, public_key: bytes, endpoint: Endpoint) -> Hint | None:
     """A hint whose key counts in the network, or None."""
     if not network.key_counts(public_key):

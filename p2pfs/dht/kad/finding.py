@@ -146,13 +146,14 @@ class Finder:
 
     def _hints(self, referrals: list[tuple[bytes, Endpoint]], told_by: str) -> list[Hint]:
         """The referrals that count: puzzle solved, an address that the teller may name."""
-        settings, sockets = self._server.settings, self._server.sockets
-        hints = (
-            hint(settings.network, key, address)
+        settings, reaches = self._server.settings, self._server.sockets.reaches
+        network, counts = settings.network, settings.neighbourhood.counts
+        return [
+            found
             for key, address in referrals
-            if settings.neighbourhood.counts(address.ip, told_by) and sockets.reaches(address)
-        )
-        return [each for each in hints if each is not None]
+            if counts(address.ip, told_by) and reaches(address)
+            if (found := hint(network, key, address)) is not None
+        ]
 
 
 def _within(contact: Contact, key: bytes, reach: int | None) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 # Of a reply, as many as a lookup ends with; it fits a datagram.
 MAX_REFERRALS = 20
-# Twenty referrals a reply, and the same ones again and again; some 200 bytes each.
+# Twenty referrals a reply, and the same ones again and again; up to some 400 bytes each.
 _REMEMBERED_ADDRESSES = 16_384
 
 _ADDRESS_BYTES = (6, 18)
@@ -64,14 +64,17 @@ def parse_referrals(reply: Reply) -> list[tuple[bytes, Endpoint]]:
         if len(field_bytes) % size:
             raise MalformedError("referrals of the wrong length")
         for at in range(0, len(field_bytes), size):
-            key, address = (
-                field_bytes[at : at + PUBLIC_KEY_BYTES],
-                field_bytes[at + PUBLIC_KEY_BYTES : at + size],
-            )
-            try:
-                found.append((key, parse_address(address)))
-            except MalformedError:
-                continue
+            referral = _parse_referral(field_bytes[at : at + size])
+            if referral is not None:
+                found.append(referral)
     if len(found) > MAX_REFERRALS:
         raise MalformedError("too many referrals")
     return found
+
+
+@lru_cache(_REMEMBERED_ADDRESSES)
+def _parse_referral(packed: bytes) -> tuple[bytes, Endpoint] | None:
+    try:
+        return packed[:PUBLIC_KEY_BYTES], parse_address(packed[PUBLIC_KEY_BYTES:])
+    except MalformedError:
+        return None

@@ -110,7 +110,7 @@ class Sockets:
 
     def reaches(self, address: Endpoint) -> bool:
         """See `Transport`; there must be a socket of the address's family."""
-        return self._choose(address) is not None
+        return any(bound.family == _family(address) for bound in self._bound)
 
     def sendto(self, data: bytes, address: Endpoint) -> None:
         """See `Transport`."""
@@ -124,8 +124,7 @@ class Sockets:
             bound.transport.close()
 
     def _choose(self, address: Endpoint) -> _Bound | None:
-        family = socket.AF_INET6 if ":" in address.ip else socket.AF_INET
-        fitting = [bound for bound in self._bound if bound.family == family]
+        fitting = [bound for bound in self._bound if bound.family == _family(address)]
         wildcard = [bound for bound in fitting if bound.ip in ("0.0.0.0", "::")]  # noqa: S104 compared, not bound
         same_scope = [
             bound for bound in fitting if _is_loopback(bound.ip) == _is_loopback(address.ip)
@@ -138,6 +137,10 @@ class Sockets:
         self._via.move_to_end(source)
         if len(self._via) > _REMEMBERED:
             self._via.popitem(last=False)
+
+
+def _family(address: Endpoint) -> int:
+    return socket.AF_INET6 if ":" in address.ip else socket.AF_INET
 
 
 def _is_loopback(ip: str) -> bool:
