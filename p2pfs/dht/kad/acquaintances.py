@@ -5,7 +5,7 @@ Nothing here says who is at an address; that takes a proof.  Times are monotonic
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import deque
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -98,12 +98,16 @@ class Acquaintance:
     silent_until: float = 0.0
     round_trips: RoundTrips = field(default_factory=RoundTrips)
 
+    def heard(self) -> None:
+        """It has shown that it receives what is sent there."""
+        self.answered, self.silences, self.silent_until = True, 0, 0.0
+
 
 class Acquaintances:
     """All addresses met lately; the one not met for longest is forgotten first."""
 
     def __init__(self) -> None:
-        self._met: OrderedDict[Endpoint, Acquaintance] = OrderedDict()
+        self._met: dict[Endpoint, Acquaintance] = {}  # whoever was met last comes last
         self._everyone = RoundTrips()
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._answers = 0
@@ -135,16 +139,16 @@ class Acquaintances:
 
     def answered(self, address: Endpoint, seconds: float) -> None:
         """It answered, after so long."""
-        self._meet(address).round_trips.measured(seconds)
+        met = self._meet(address)
+        met.round_trips.measured(seconds)
+        met.heard()
         self._everyone.measured(seconds)
         self._recent.append(seconds)
         self._answers += 1
-        self.heard(address)
 
     def heard(self, address: Endpoint) -> None:
         """It has shown that it receives what is sent there."""
-        met = self._meet(address)
-        met.answered, met.silences, met.silent_until = True, 0, 0.0
+        self._meet(address).heard()
 
     def kept_silent(self, address: Endpoint, now: float) -> None:
         """It did not answer in time."""
@@ -199,5 +203,5 @@ class Acquaintances:
         met = self._met.pop(address, None) or Acquaintance()
         self._met[address] = met
         if len(self._met) > _REMEMBERED:
-            self._met.popitem(last=False)
+            del self._met[next(iter(self._met))]
         return met

@@ -1,13 +1,17 @@
 """How much one address may make this node do, and how often a silent one is knocked at.
 
-Times are monotonic seconds, handed in.  Every table is bounded: what was not met for longest goes.
+Times are monotonic seconds, handed in.  Every table is bounded: what was not met for longest goes,
+and is the first in its dict.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from typing import TYPE_CHECKING
 
 from p2pfs.addresses import client_group
+
+if TYPE_CHECKING:
+    from p2pfs.addresses import Endpoint
 
 # Beyond this many sources at once the oldest is forgotten, and with it its debt: 64 bytes each.
 _REMEMBERED = 4_096
@@ -28,7 +32,7 @@ class RateLimit:
     def __init__(self, per_second: float, burst: int) -> None:
         self._per_second = per_second
         self._burst = float(burst)
-        self._left: OrderedDict[str, tuple[float, float]] = OrderedDict()
+        self._left: dict[str, tuple[float, float]] = {}
 
     def allows(self, ip: str, now: float) -> bool:
         """Whether one more of a canonical IP is within the limit; if so it is counted."""
@@ -38,7 +42,7 @@ class RateLimit:
         allowed = left >= 1
         self._left[source] = (left - 1 if allowed else left, now)
         if len(self._left) > _REMEMBERED:
-            self._left.popitem(last=False)
+            del self._left[next(iter(self._left))]
         return allowed
 
 
@@ -46,15 +50,14 @@ class FirstContacts:
     """Datagrams to addresses that have never answered: three in five minutes each."""
 
     def __init__(self) -> None:
-        self._sent: OrderedDict[str, list[float]] = OrderedDict()
+        self._sent: dict[Endpoint, tuple[float, ...]] = {}
 
-    def allows(self, address: str, now: float) -> bool:
+    def allows(self, address: Endpoint, now: float) -> bool:
         """Whether one more datagram may go there; if so it is counted."""
-        recent = [at for at in self._sent.pop(address, ()) if now - at < _FIRST_WINDOW_SECONDS]
+        sent = self._sent.pop(address, ())
+        recent = tuple(at for at in sent if now - at < _FIRST_WINDOW_SECONDS)
         allowed = len(recent) < _FIRST_DATAGRAMS
-        if allowed:
-            recent.append(now)
-        self._sent[address] = recent
+        self._sent[address] = (*recent, now) if allowed else recent
         if len(self._sent) > _KNOCKED_AT:
-            self._sent.popitem(last=False)
+            del self._sent[next(iter(self._sent))]
         return allowed

@@ -6,7 +6,6 @@ Pure.  What follows from a difference is decided in `peers.clock`.
 from __future__ import annotations
 
 import statistics
-from collections import OrderedDict
 from typing import TYPE_CHECKING
 
 from p2pfs.addresses import prefix_group
@@ -26,7 +25,7 @@ class PeerClocks:
 
     def __init__(self, is_near: Callable[[str], bool]) -> None:
         self._is_near = is_near
-        self._voices: OrderedDict[str, float] = OrderedDict()
+        self._voices: dict[str, float] = {}
 
     def says(self, speaker: Endpoint, difference: float) -> None:
         """A proven peer's clock shows so many seconds more than this node's."""
@@ -34,7 +33,7 @@ class PeerClocks:
         self._voices.pop(group, None)
         self._voices[group] = difference
         if len(self._voices) > _MOST_VOICES:
-            self._voices.popitem(last=False)
+            del self._voices[next(iter(self._voices))]
 
     def difference(self) -> float:
         """The median, in seconds; 0 while too few have spoken."""

@@ -230,7 +230,7 @@ class Server(KademliaServer):
         is_near = self.settings.neighbourhood.is_near
         if is_near(address.ip) or self.may_knock_again(address):
             return True
-        return self._first_contacts.allows(str(address), self.monotonic())
+        return self._first_contacts.allows(address, self.monotonic())
 
     def _https_of(self, address: Endpoint) -> Endpoint:
         """TCP's port is UDP's, unless the contact there has said otherwise."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.budget import FirstContacts, RateLimit
 from p2pfs.dht.kad.lookup import MAX_ASKED
 
@@ -28,21 +29,21 @@ def test_what_is_remembered_of_sources_is_bounded() -> None:
     rate, first = RateLimit(1, 1), FirstContacts()
     for number in range(20_000):
         rate.allows(str(number), 0.0)
-        first.allows(str(number), 0.0)
+        first.allows(Endpoint(str(number), 7117), 0.0)
     assert len(rate._left) <= 4_096
     assert len(first._sent) <= 16_384
 
 
 def test_a_silent_address_gets_three_datagrams_in_five_minutes() -> None:
-    first = FirstContacts()
-    assert [first.allows("a", at) for at in (0.0, 1.0, 2.0, 299.0)] == [True, True, True, False]
-    assert first.allows("a", 300.5)
-    assert not first.allows("a", 300.6)
+    first, silent = FirstContacts(), Endpoint("9.9.9.9", 7117)
+    assert [first.allows(silent, at) for at in (0.0, 1.0, 2.0, 299.0)] == [True, True, True, False]
+    assert first.allows(silent, 300.5)
+    assert not first.allows(silent, 300.6)
 
 
 def test_a_hundred_lookups_among_the_dead_do_not_bring_a_silent_address_more() -> None:
-    first = FirstContacts()
-    assert all(first.allows("a", 0.0) for _ in range(3))
+    first, silent = FirstContacts(), Endpoint("9.9.9.9", 7117)
+    assert all(first.allows(silent, 0.0) for _ in range(3))
     for number in range(100 * MAX_ASKED):
-        first.allows(str(number), 1.0)
-    assert not first.allows("a", 2.0)
+        first.allows(Endpoint(str(number), 7117), 1.0)
+    assert not first.allows(silent, 2.0)
