@@ -37,6 +37,7 @@ from p2pfs.dht.recordstore import (
     Stored,
     Usage,
 )
+from p2pfs.dht.recordtables import _LARGEST_OF_ROOM
 from p2pfs.dht.sqlitestore import SqliteRecordStore, open_record_store
 from p2pfs.network import public_network
 from tests.samples import DAY, HERE, NETWORK, NOW, key, meta, multihash, provider
@@ -456,6 +457,16 @@ def test_an_upgraded_file_has_the_tables_of_a_new_one(tmp_path: Path) -> None:
     with closing(sqlite3.connect(tmp_path / "old")) as old:
         old.executescript(Path(__file__).with_name("overlay_v1.sql").read_text())
     assert tables(tmp_path / "old") == tables(tmp_path / "new")
+
+
+def test_the_largest_network_of_a_full_budget_is_found_without_sorting(tmp_path: Path) -> None:
+    with open_record_store(tmp_path / "s"):
+        pass
+    with closing(sqlite3.connect(tmp_path / "s")) as database:
+        plan = database.execute(f"EXPLAIN QUERY PLAN {_LARGEST_OF_ROOM}", (0, b"")).fetchall()
+    assert [step for *_, step in plan] == [
+        "SEARCH crowds USING INDEX crowds_by_amount (room=? AND within=?)"
+    ]
 
 
 def test_everything_is_there_after_a_restart(tmp_path: Path) -> None:
