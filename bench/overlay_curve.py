@@ -15,7 +15,7 @@ from bench.overlaycells.cells import Scale, Tally
 from bench.overlaycells.forks import forked
 from bench.overlaycells.routing import turned
 
-_SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95)
+_SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 _K = 20
 
 
