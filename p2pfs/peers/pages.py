@@ -6,10 +6,12 @@ What they look like is in `dht.recordpages`; whether a record is kept is for the
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from http import HTTPStatus
 from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import parse_qs
+from weakref import WeakValueDictionary
 
 import trio
 
@@ -68,6 +70,8 @@ class Pages:
         self._clock = clock
         self._batches = Rate(_BATCHES_PER_SECOND)
         self._reads = trio.CapacityLimiter(_RECORD_READS)
+        # While a batch of theirs is taken in, or waits for that.
+        self._turns = WeakValueDictionary[str, trio.Lock]()
 
     async def answer(self, asked: Asked) -> Answer:
         asked.need_method("GET", "HEAD", "POST")
@@ -130,8 +134,19 @@ class Pages:
         length = asked.headers.get(b"content-length", b"0")
         if int(length) > MAX_BODY_BYTES:  # h11 and h2 have seen to it that it is a number
             raise RefusedError(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, "a batch of over 256 KiB")
-        held = await self._accept(await read_body(asked.receive, MAX_BODY_BYTES), asked.ip)
+        batch = await read_body(asked.receive, MAX_BODY_BYTES)
+        async with self._turn(asked.ip):
+            held = await self._accept(batch, asked.ip)
         return whole(HTTPStatus.OK, encode_held(held))
+
+    def _turn(self, ip: str) -> AbstractAsyncContextManager[None]:
+        """One batch of a group after another: each is a third of a second's work.
+
+        Records of those under way are taken in in turns, and datagrams wait for one of each.
+        """
+        if self._is_near(ip):
+            return nullcontext()
+        return self._turns.setdefault(client_group(ip), trio.Lock())
 
 
 def _hexadecimal(query: bytes, name: str, max_bytes: int) -> bytes:
