@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -121,6 +122,37 @@ def test_where_nobody_else_is_asked_for_long_the_dead_go_all_the_same() -> None:
         for at in range(lookup + 2, lookup + 600, 60):
             table.failed(gone.endpoint, at)
     assert table.get(gone.public_key) is None
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(0.1, 90), st.integers(0, 3), st.sampled_from(["failed", "answered"])),
+        max_size=60,
+    )
+)
+def test_whoever_goes_failed_thrice_over_two_minutes_with_answers_of_others_in_between(
+    events: list[tuple[float, int, str]],
+) -> None:
+    table, now = Table(OWN, near), 0.0
+    contacts = [contact(number) for number in range(4)]
+    failures: dict[int, list[float]] = {number: [] for number in range(4)}
+    heard = [0.0]
+    for each in contacts:
+        table.admit(each, now)
+    for pause, number, what in events:
+        now += pause
+        before = len(table)
+        if table.get(contacts[number].public_key) is None:
+            continue
+        getattr(table, what)(contacts[number].endpoint, now)
+        failures[number] = [] if what == "answered" else [*failures[number], now]
+        heard += [now] if what == "answered" else []
+        if len(table) < before:
+            mine = failures[number]
+            # One failure after each of so many answers of others: the first says nothing alone.
+            spoken = [any(a < at <= b for at in heard) for a, b in pairwise(mine)]
+            assert sum(spoken) >= 2
+            assert mine[-1] - mine[0] >= 120
 
 
 def test_a_proof_is_trusted_for_ten_minutes_at_its_own_address() -> None:
