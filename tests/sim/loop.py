@@ -58,12 +58,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._cancelled += handle._scheduled
 
     def _run_once(self) -> None:
-        self._sweep()
-        timers, ready = self._timers, self._ready
+        ready = self._ready
         if not ready and not self._stopping:
-            if not timers:
-                raise StuckError("nothing is ready, and nothing is due")
-            self._now = max(self._now, timers[0][0])
+            self._now = max(self._now, self._next_time())
+        timers = self._timers
         while timers and timers[0][0] <= self._now:
             ready.append(self._popped())
         for _ in range(len(ready)):
@@ -71,14 +69,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
             if not handle._cancelled:
                 handle._run()
 
-    def _sweep(self) -> None:
-        """Let go of cancelled timers: of the next, for which no time is to pass, or of all."""
+    def _next_time(self) -> float:
+        """When the next timer goes off; for those that were cancelled no time is to pass."""
         if self._cancelled > max(_MOST_CANCELLED, len(self._timers) // 2):
             self._timers = [each for each in self._timers if not each[2].cancelled()]
             heapq.heapify(self._timers)
             self._cancelled = 0
         while self._timers and self._timers[0][2].cancelled():
             self._popped()
+        if not self._timers:
+            raise StuckError("nothing is ready, and nothing is due")
+        return self._timers[0][0]
 
     def _popped(self) -> asyncio.TimerHandle:
         timer = heapq.heappop(self._timers)[2]

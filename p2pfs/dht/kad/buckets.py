@@ -5,7 +5,7 @@ Pure, and of no opinion what is known, or how many a bucket may hold: that is `t
 
 from __future__ import annotations
 
-from itertools import islice
+from itertools import chain, islice
 from typing import TYPE_CHECKING, Generic, TypeVar
 
 from p2pfs.network import NODE_ID_BYTES
@@ -52,14 +52,16 @@ class Buckets(Generic[T]):
 
     def outwards(self, key: bytes) -> Iterator[T]:
         """All, the closest to a key first."""
-        wanted = int.from_bytes(key, "big")
-        for group in self._groups(self._own ^ wanted):
-            for away in sorted([number ^ wanted for number in group]):
-                yield group[away ^ wanted]
+        return chain.from_iterable(self._sorted(int.from_bytes(key, "big")))
 
     def closest(self, key: bytes, count: int) -> list[T]:
         """The `count` closest to a key, the closest first."""
         return list(islice(self.outwards(key), count))
+
+    def _sorted(self, key: int) -> Iterator[list[T]]:
+        for group in self._groups(self._own ^ key):
+            ordered = sorted([number ^ key for number in group])
+            yield [group[away ^ key] for away in ordered]
 
     def _groups(self, away: int) -> Iterator[dict[int, T]]:
         """All in groups, each of them closer to a key so far away than what comes after.

@@ -13,7 +13,7 @@ from __future__ import annotations
 from bisect import insort
 from collections import Counter
 from dataclasses import dataclass, field
-from itertools import islice
+from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Contact, Hint
@@ -69,7 +69,7 @@ class _Candidate:
     referrers: list[_Candidate] = field(default_factory=list)
     state: int = _NEW
     # Of the nodes that it named: those on the way to the key, and how it went with all.
-    closer: list[_Candidate] = field(default_factory=list)
+    closer: Sequence[_Candidate] = ()
     tried: int = 0
     dead: int = 0
 
@@ -135,11 +135,10 @@ class Lookup:
             return
         self._settle(candidate, _ANSWERED)
         self._contacts.setdefault(contact.public_key, contact)
-        added = [self._add(hint, candidate.path, candidate) for hint in named]
-        candidate.closer = sorted(
-            (each for each in added if each is not None and each.distance < candidate.distance),
-            key=_DISTANCE,
-        )
+        path, away = candidate.path, candidate.distance
+        added = [self._add(hint, path, candidate) for hint in named]
+        closer = [each for each in added if each is not None and each.distance < away]
+        candidate.closer = sorted(closer, key=_DISTANCE)
         self._open.append(candidate)
         self._pool_shares()
 
@@ -262,17 +261,19 @@ class Lookup:
         In the place of those that are late others are, so that their answers come in time.  Some
         come twice.
         """
-        yield from self._prompt(self._starts)
-        yield from self._next_steps()
-        yield from self._nearest(self._prompt(self._ordered))
+        nearest = self._nearest(self._prompt(self._ordered))
+        return chain(self._prompt(self._starts), self._next_steps(), nearest)
 
     def _next_steps(self) -> Iterator[_Candidate]:
         for referrer in tuple(self._open):
-            steps = list(islice(self._prompt(referrer.closer), _STEPS))
-            if all(each.state == _ANSWERED for each in steps):
-                self._open.remove(referrer)  # they lead on from here
+            steps = tuple(islice(self._prompt(referrer.closer), _STEPS))
+            for each in steps:
+                if each.state != _ANSWERED:
+                    yield from steps
+                    break
             else:
-                yield from steps
+                self._open.remove(referrer)  # they lead on from here
+                referrer.closer = ()  # else candidates hold each other, and wait for the collector
 
     def _nearest(self, ordered: Iterable[_Candidate]) -> Iterator[_Candidate]:
         """The k closest, as the caps will let them into the result."""
