@@ -37,6 +37,9 @@ _REMEMBERED = 16_384
 # What one household or server is given at least; a /64 each would let it count as 256.
 _V6_CLIENT_BITS = 56
 
+# All addresses of a family, as a socket is bound to them.
+WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 compared, not bound
+
 _LOOPBACK = tuple(map(ip_network, ("127.0.0.0/8", "::1/128")))
 _PRIVATE = tuple(
     map(

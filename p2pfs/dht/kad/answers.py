@@ -85,8 +85,8 @@ class Answers:
             self.dialbacks.dialed(request.dial_nonce, source)
             return None
         now = self.clock()
-        fresh = self.tokens.issue(source, now)
-        if not self.tokens.holds(request.token, source, now):
+        fresh, holds = self.tokens.check(request.token, source, now)
+        if not holds:
             return Reply(token=fresh) if length >= _CHALLENGE_BYTES else None
         if not self._is_within_rate(source):
             return None
@@ -172,11 +172,12 @@ class Answers:
 
     def _with_referrals(self, reply: Reply, request: Find, source: Endpoint) -> Reply:
         """As many of the closest contacts as fit, without what is of no use to the asker."""
+        asker, counts = request.asker, self.neighbourhood.counts
         closest = [
             (contact.public_key, contact.endpoint)
             for contact in self.table.closest(request.key, self.table.k + 1)
-            if contact.endpoint != source and contact.public_key != request.asker
-            if self.neighbourhood.counts(contact.endpoint.ip, source.ip)
+            if contact.public_key != asker and contact.endpoint != source
+            if counts(contact.endpoint.ip, source.ip)
         ][: self.table.k]
         while True:
             packed_4, packed_6 = pack_referrals(closest)

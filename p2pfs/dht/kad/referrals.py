@@ -46,8 +46,8 @@ def pack_referrals(referrals: list[tuple[bytes, Endpoint]]) -> tuple[bytes, byte
     """The fields `4` and `6` for (public key, address) pairs."""
     packed = [key + pack_address(address) for key, address in referrals]
     return (
-        b"".join(each for each in packed if len(each) == _REFERRAL_4_BYTES),
-        b"".join(each for each in packed if len(each) == _REFERRAL_6_BYTES),
+        b"".join([each for each in packed if len(each) == _REFERRAL_4_BYTES]),
+        b"".join([each for each in packed if len(each) == _REFERRAL_6_BYTES]),
     )
 
 

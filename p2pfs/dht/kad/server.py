@@ -7,12 +7,11 @@ Nothing here knows trio or HTTPS; `overlay` is the other side.  How a node joins
 from __future__ import annotations
 
 from collections import OrderedDict
-from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from kademlia.network import Server as KademliaServer
 
-from p2pfs.addresses import Endpoint
+from p2pfs.addresses import WILDCARDS, Endpoint
 from p2pfs.dht.kad.acquaintances import Acquaintances
 from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.asking import Asker
@@ -205,7 +204,7 @@ class Server(KademliaServer):
         return [address.ip for address in self.observed.addresses()]
 
     def _bound_ips(self) -> list[str]:
-        return [ip for ip in self.sockets.ips if not ip_address(ip).is_unspecified]
+        return [ip for ip in self.sockets.ips if ip not in WILDCARDS]
 
     def _answers(self, prover: Prover) -> Answers:
         settings = self.settings

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from p2pfs.addresses import Scope, canonical_ip, endpoint, scope
+from p2pfs.addresses import WILDCARDS, Scope, canonical_ip, endpoint, scope
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Sockets:
 
     def _choose(self, address: Endpoint) -> _Bound | None:
         fitting = [bound for bound in self._bound if bound.family == _family(address)]
-        wildcard = [bound for bound in fitting if bound.ip in ("0.0.0.0", "::")]  # noqa: S104 compared, not bound
+        wildcard = [bound for bound in fitting if bound.ip in WILDCARDS]
         same_scope = [
             bound for bound in fitting if _is_loopback(bound.ip) == _is_loopback(address.ip)
         ]

@@ -31,14 +31,15 @@ class Tokens:
         """The token of the current epoch for an address."""
         return self._token(to, _epoch(now))
 
-    def holds(self, token: bytes | None, source: Endpoint, now: float) -> bool:
-        """Whether the token was issued to that address in this epoch or the last."""
-        if token is None:
-            return False
+    def check(self, token: bytes | None, source: Endpoint, now: float) -> tuple[bytes, bool]:
+        """An address's token of this epoch, and whether it showed that one or the last epoch's."""
         epoch = _epoch(now)
-        return any(
-            hmac.compare_digest(token, self._token(source, each)) for each in (epoch, epoch - 1)
-        )
+        fresh = self._token(source, epoch)
+        if token is None:
+            return fresh, False
+        if hmac.compare_digest(token, fresh):  # nearly always, and another would cost as much
+            return fresh, True
+        return fresh, hmac.compare_digest(token, self._token(source, epoch - 1))
 
     def _token(self, address: Endpoint, epoch: int) -> bytes:
         message = pack_address(address) + epoch.to_bytes(8, "big")

@@ -196,6 +196,8 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.token is not None and self == Reply(token=self.token)
 
 
+_KINDS = {kind.value: kind for kind in Kind}
+_REQUEST_HEAD, _REPLY_HEAD = bytes([Kind.REQUEST]), bytes([Kind.REPLY])
 _NAMES: dict[type[Request], str] = {
     Ping: "ping",
     Find: "find",
@@ -221,9 +223,10 @@ def parse_header(datagram: bytes) -> tuple[Kind, bytes]:
     """The kind and the message id; raises MalformedError."""
     if not HEADER_BYTES < len(datagram) <= MAX_DATAGRAM_BYTES:
         raise MalformedError("a datagram of that length is no message")
-    if datagram[0] not in (Kind.REQUEST, Kind.REPLY):
+    kind = _KINDS.get(datagram[0])
+    if kind is None:
         raise MalformedError("neither a request nor a reply")
-    return Kind(datagram[0]), datagram[1:HEADER_BYTES]
+    return kind, datagram[1:HEADER_BYTES]
 
 
 def parse_request(datagram: bytes) -> Request:
@@ -243,12 +246,12 @@ def parse_reply(datagram: bytes) -> Reply:
 def encode_request(message_id: bytes, request: Request) -> bytes:
     """The datagram of a request."""
     body = _ENCODER.encode((_NAMES[type(request)], (request,)))
-    return bytes([Kind.REQUEST]) + message_id + body
+    return _REQUEST_HEAD + message_id + body
 
 
 def encode_reply(message_id: bytes, reply: Reply) -> bytes:
     """The datagram of a reply."""
-    return bytes([Kind.REPLY]) + message_id + _ENCODER.encode(reply)
+    return _REPLY_HEAD + message_id + _ENCODER.encode(reply)
 
 
 def _decoded(decoder: msgspec.msgpack.Decoder[T], raw: bytes) -> T:
