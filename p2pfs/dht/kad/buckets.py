@@ -58,10 +58,10 @@ class Buckets(Generic[T]):
         """The `count` closest to a key, the closest first."""
         return list(islice(self.outwards(key), count))
 
-    def _sorted(self, key: int) -> Iterator[list[T]]:
+    def _sorted(self, key: int) -> Iterator[Iterator[T]]:
         for group in self._groups(self._own ^ key):
             ordered = sorted([number ^ key for number in group])
-            yield [group[away ^ key] for away in ordered]
+            yield map(group.__getitem__, map(key.__xor__, ordered))
 
     def _groups(self, away: int) -> Iterator[dict[int, T]]:
         """All in groups, each of them closer to a key so far away than what comes after.

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from functools import lru_cache
+from itertools import chain, islice
 from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from p2pfs.addresses import prefix_group
@@ -31,6 +32,7 @@ class Located(Protocol):
 
 
 T = TypeVar("T", bound=Located)
+P = TypeVar("P", bound="Placed")
 
 
 class Place(NamedTuple):
@@ -39,6 +41,13 @@ class Place(NamedTuple):
     is_near: bool
     wide: str
     narrow: str
+
+
+class Placed(Protocol):
+    """Whatever knows its place."""
+
+    @property
+    def place(self) -> Place: ...
 
 
 def place(ip: str, is_near: Callable[[str], bool]) -> Place:
@@ -73,6 +82,17 @@ class Caps:
             held[narrow] += 1
             held[wide] += 1
         return allowed
+
+
+def first_within(ordered: Iterable[P], count: int) -> Iterator[P]:
+    """The first `count` that obey the caps."""
+    rest = iter(ordered)
+    first = tuple(islice(rest, count))
+    if len({each.place.wide for each in first}) == len(first):  # nobody shares a network
+        yield from first
+        return
+    take = Caps().take
+    yield from islice((each for each in chain(first, rest) if take(each.place)), count)
 
 
 def capped(ordered: Iterable[T], is_near: Callable[[str], bool]) -> Iterator[T]:

@@ -17,7 +17,7 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.caps import Caps, capped, place
+from p2pfs.dht.kad.caps import capped, first_within, place
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
 
@@ -164,7 +164,7 @@ class Lookup:
         if self._is_going_on:
             return False
         hopefuls = (each for each in self._ordered if not self._is_out(each))
-        return all(each.state == _ANSWERED for each in self._nearest(hopefuls))
+        return all(each.state == _ANSWERED for each in first_within(hopefuls, self._k))
 
     def closest(self, count: int | None = None) -> list[Contact]:
         """The k, or `count`, proven nodes that answered and obey the caps, the closest first."""
@@ -261,7 +261,7 @@ class Lookup:
         In the place of those that are late others are, so that their answers come in time.  Some
         come twice.
         """
-        nearest = self._nearest(self._prompt(self._ordered))
+        nearest = first_within(self._prompt(self._ordered), self._k)  # as into the result
         return chain(self._prompt(self._starts), self._next_steps(), nearest)
 
     def _next_steps(self) -> Iterator[_Candidate]:
@@ -274,11 +274,6 @@ class Lookup:
             else:
                 self._open.remove(referrer)  # they lead on from here
                 referrer.closer = ()  # else candidates hold each other, and wait for the collector
-
-    def _nearest(self, ordered: Iterable[_Candidate]) -> Iterator[_Candidate]:
-        """The k closest, as the caps will let them into the result."""
-        take = Caps().take
-        return islice((each for each in ordered if take(each.place)), self._k)
 
     def _prompt(self, candidates: Iterable[_Candidate]) -> Iterator[_Candidate]:
         """Those that are neither out nor late; most have answered, and are not looked at twice."""

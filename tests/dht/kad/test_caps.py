@@ -1,4 +1,9 @@
-from p2pfs.dht.kad.caps import capped, one_at_most, spread_out
+from dataclasses import dataclass
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pfs.dht.kad.caps import Caps, Place, capped, first_within, one_at_most, place, spread_out
 from tests.dht.kad.nodes import contact
 
 
@@ -21,6 +26,21 @@ def test_two_of_a_24_and_three_of_a_16_are_left() -> None:
         "8.8.2.1",
         "9.9.1.1",
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    place: Place
+
+
+@given(st.lists(st.sampled_from([*IPS, "127.0.0.1", "7.7.7.7"])), st.integers(0, 8))
+def test_the_first_within_the_caps_are_the_first_that_these_let_in(
+    ips: list[str], count: int
+) -> None:
+    placed = [Placed(place(ip, lambda ip: ip == "127.0.0.1")) for ip in ips]
+    caps = Caps()
+    allowed = [each for each in placed if caps.take(each.place)]
+    assert list(first_within(placed, count)) == allowed[:count]
 
 
 def test_addresses_nearby_are_exempt() -> None:
