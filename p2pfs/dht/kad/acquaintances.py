@@ -6,7 +6,7 @@ Nothing here says who is at an address; that takes a proof.  Times are monotonic
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.tokens import TOKEN_LIFE_SECONDS
@@ -87,8 +87,8 @@ class Tally:
 
 
 @dataclass(slots=True)
-class Acquaintance:
-    """One address."""
+class Acquaintance(RoundTrips):
+    """One address, with its round trips: there are thousands, so each is one object."""
 
     token: bytes | None = None
     token_until: float = 0.0
@@ -96,7 +96,6 @@ class Acquaintance:
     answered: bool = False
     silences: int = 0
     silent_until: float = 0.0
-    round_trips: RoundTrips = field(default_factory=RoundTrips)
 
     def heard(self) -> None:
         """It has shown that it receives what is sent there."""
@@ -140,7 +139,7 @@ class Acquaintances:
     def answered(self, address: Endpoint, seconds: float) -> None:
         """It answered, after so long."""
         met = self._meet(address)
-        met.round_trips.measured(seconds)
+        met.measured(seconds)
         met.heard()
         self._everyone.measured(seconds)
         self._recent.append(seconds)
@@ -176,7 +175,7 @@ class Acquaintances:
     def timeout(self, address: Endpoint) -> float:
         """How long to wait for its answer, 0.25 to 1.5 s."""
         met = self._met.get(address)
-        own = met.round_trips.timeout if met is not None else None
+        own = met.timeout if met is not None else None
         seconds = self._stranger_timeout() if own is None else own
         doublings = met.silences if met is not None else 0
         return min(_MOST_TIMEOUT_SECONDS, seconds * 2.0 ** min(doublings, 4))
@@ -187,7 +186,7 @@ class Acquaintances:
         As long as those of nearly all take: a round trip, and one more where a token is needed.
         """
         met = self._met.get(address)
-        usual = (met.round_trips.usual if met is not None else None) or self._everyone.usual
+        usual = (met.usual if met is not None else None) or self._everyone.usual
         seconds = FIRST_TIMEOUT_SECONDS if usual is None else usual
         if self.token(address, now) is None:
             seconds *= 2

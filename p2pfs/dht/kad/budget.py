@@ -41,9 +41,16 @@ class RateLimit:
         left = min(self._burst, left + (now - since) * self._per_second)
         allowed = left >= 1
         self._left[source] = (left - 1 if allowed else left, now)
-        if len(self._left) > _REMEMBERED:
-            del self._left[next(iter(self._left))]
+        self._forget_one(now)
         return allowed
+
+    def _forget_one(self, now: float) -> None:
+        """The oldest, if its bucket is full again, as a stranger's is, or if they are many."""
+        oldest = next(iter(self._left))
+        left, since = self._left[oldest]
+        is_full = left + (now - since) * self._per_second >= self._burst
+        if is_full or len(self._left) > _REMEMBERED:
+            del self._left[oldest]
 
 
 class FirstContacts:

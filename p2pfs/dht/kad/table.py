@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.buckets import BUCKETS, Buckets, bucket_at
 from p2pfs.dht.kad.caps import Caps, place
-from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, distance
+from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, distance, shared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -236,7 +236,7 @@ class Table:
 
     def _take(self, contact: Contact, now: float) -> None:
         where = place(contact.endpoint.ip, self._is_near)
-        entry = _Entry(contact, where, now, now)
+        entry = _Entry(shared(contact), where, now, now)
         self._entries[contact.public_key] = entry
         self._buckets.put(contact.node_id, entry)
         self._by_endpoint[contact.endpoint] = contact.public_key

@@ -34,6 +34,13 @@ def test_what_is_remembered_of_sources_is_bounded() -> None:
     assert len(first._sent) <= 16_384
 
 
+def test_who_has_all_of_his_burst_again_is_forgotten() -> None:
+    rate = RateLimit(per_second=1, burst=2)
+    for number in range(100):
+        assert rate.allows(str(number), float(number))
+    assert len(rate._left) <= 2
+
+
 def test_a_silent_address_gets_three_datagrams_in_five_minutes() -> None:
     first, silent = FirstContacts(), Endpoint("9.9.9.9", 7117)
     assert [first.allows(silent, at) for at in (0.0, 1.0, 2.0, 299.0)] == [True, True, True, False]
