@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 
 # Of a region in which somebody has made ids for a key: twice k of his, and the honest k among them.
 _MOST_OF_A_REGION = 60
+# The closest that a visit waits for: with all 20 joining took a sixth more datagrams, and tables
+# were no fuller, nor freer of colluders.
+_VISITED = 8
 
 
 class Finder:
@@ -70,8 +73,20 @@ class Finder:
             tell(contact)
         return chosen
 
+    async def visit(self, key: bytes) -> None:
+        """Meet nodes around a key for the table's sake, which need not be all of the closest."""
+        await self._look_up(key, _VISITED)
+
     async def lookup(self, key: bytes, met: Callable[[Contact], object] = lambda _: None) -> Lookup:
         """The closest nodes to a key; `met` hears at once of those that are expected among them."""
+        lookup = await self._look_up(key, self._server.settings.k, met)
+        if lookup.is_over:  # one that was cut short may have missed many
+            self.estimate.found(key, lookup.closest())
+        return lookup
+
+    async def _look_up(
+        self, key: bytes, k: int, met: Callable[[Contact], object] = lambda _: None
+    ) -> Lookup:
         server, reach = self._server, self.estimate.reach
         shown = key
         if reach is not None:
@@ -79,7 +94,7 @@ class Finder:
         known = spread_out(server.table.closest(key, len(server.table)), self._is_near)
         trusted = one_at_most(known, server.announced)
         starts = [contact.hint for contact in trusted]
-        lookup = Lookup(key, server.own_key, starts, self._is_near, server.settings.k)
+        lookup = Lookup(key, server.own_key, starts, self._is_near, k)
         server.table.touch(key, server.monotonic())
 
         async def ask(candidate: Hint) -> None:
@@ -90,8 +105,6 @@ class Finder:
         await crawl(lookup, ask, lambda hint: server.asker.patience(hint.endpoint))
         for late in lookup.unanswered():
             server.failed(late.endpoint)  # if it is a contact, it is asked again soon
-        if lookup.is_over:  # one that was cut short may have missed many
-            self.estimate.found(key, lookup.closest())
         return lookup
 
     async def whole_region(self, lookup: Lookup) -> list[Contact]:

@@ -45,6 +45,10 @@ _GREETINGS_A_SECOND, _GREETINGS_AT_ONCE = 1, 10
 _SELF_LOOKUP_SECONDS = 600.0
 _SELF_LOOKUP_SMALL_SECONDS = 30.0
 _SMALL = 20
+# A newcomer begins with so many who answered, if they do so within this time: of what it listed
+# where half of all nodes had colluded from the beginning .65 were theirs, now .54 (k = 20).
+_COMPANY = 3
+_COMPANY_SECONDS = 0.3
 # Buckets that no lookup went through for an hour (the paper, section 2.3).
 _STALE_SECONDS = 3_600.0
 _SAVE_SECONDS = 60.0
@@ -222,22 +226,37 @@ class Membership:
                     await self._joined.wait()
             except TimeoutError:
                 pass
+            await self._wait_for_company()
             self._joined.clear()
             try:
                 await self._look_up_old_buckets()
             except Exception:  # noqa: BLE001 the edge: the node must not stop looking around
                 _LOG.exception("in the overlay")
 
+    async def _wait_for_company(self) -> None:
+        """A moment for others to answer too: the first may lie, and lead to his like alone."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_COMPANY_SECONDS):
+                while self._busy and len(self._server.table) < _COMPANY:
+                    await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
+
     async def _look_up_old_buckets(self) -> None:
-        try:
-            await self._server.finder.lookup(self._server.own_id)
-        finally:
-            self._settled.set()
+        """And for the own id, until no bucket is left into which nobody has looked.
+
+        Those met in the buckets know of neighbours that the first few did not.
+        """
+        finder, own_id = self._server.finder, self._server.own_id
         before = self._server.monotonic() - _STALE_SECONDS
-        for bucket in self._server.table.stale_buckets(before)[:_SMALL]:
-            await self._server.finder.lookup(
-                random_id(self._server.own_id, bucket, self._server.settings.random)
-            )
+        while True:
+            try:
+                await finder.lookup(own_id)
+            finally:
+                self._settled.set()
+            stale = self._server.table.stale_buckets(before)[:_SMALL]
+            for bucket in stale:
+                await finder.visit(random_id(own_id, bucket, self._server.settings.random))
+            if not stale:
+                return
 
     async def _each(self, seconds: float, act: Callable[[], None]) -> None:
         while True:
