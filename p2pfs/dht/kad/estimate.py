@@ -47,15 +47,17 @@ class SizeEstimate:
         self._k = k
         self._kth: deque[int] = deque(maxlen=_LOOKUPS_REMEMBERED)
 
-    def found(self, key: bytes, closest: Sequence[Contact]) -> None:
-        """Learn from a lookup that ended; fewer than k nodes are all that there are.
+    def found(self, key: bytes, closest: Sequence[Contact], count: int) -> None:
+        """Learn from a lookup of the `count` closest that ended; fewer are all that there are.
 
         Nobody at all says only that this node is cut off.
         """
         if not closest:
             return
-        enough = len(closest) >= self._k
-        self._kth.append(distance(closest[self._k - 1].node_id, key) if enough else _EVERYWHERE)
+        rank, kth = min(self._k, count), _EVERYWHERE
+        if len(closest) >= rank:
+            kth = min(kth, distance(closest[rank - 1].node_id, key) * self._k // rank)
+        self._kth.append(kth)
 
     def encode(self) -> bytes:
         """The last few distances, for the next run."""

@@ -34,6 +34,9 @@ _MOST_OF_A_REGION = 60
 # The closest that a visit waits for: with all 20 joining took a sixth more datagrams, and tables
 # were no fuller, nor freer of colluders.
 _VISITED = 8
+# Halves of k: of a newcomer's neighbours one in 700 did not come to know it when it met its own k
+# alone, one in 3,000 so.
+_AROUND = 3
 
 
 class Finder:
@@ -75,18 +78,20 @@ class Finder:
 
     async def visit(self, key: bytes) -> None:
         """Meet nodes around a key for the table's sake, which need not be all of the closest."""
-        await self._look_up(key, _VISITED)
+        await self._look_up(key, min(_VISITED, self._server.settings.k))
+
+    async def visit_neighbours(self) -> None:
+        """Meet those around this node, also beyond its k closest: it may be among theirs."""
+        await self._look_up(self._server.own_id, self._server.settings.k * _AROUND // 2)
 
     async def lookup(self, key: bytes, met: Callable[[Contact], object] = lambda _: None) -> Lookup:
         """The closest nodes to a key; `met` hears at once of those that are expected among them."""
-        lookup = await self._look_up(key, self._server.settings.k, met)
-        if lookup.is_over:  # one that was cut short may have missed many
-            self.estimate.found(key, lookup.closest())
-        return lookup
+        return await self._look_up(key, self._server.settings.k, met)
 
     async def _look_up(
-        self, key: bytes, k: int, met: Callable[[Contact], object] = lambda _: None
+        self, key: bytes, count: int, met: Callable[[Contact], object] = lambda _: None
     ) -> Lookup:
+        """The same of the `count` closest."""
         server, reach = self._server, self.estimate.reach
         shown = key
         if reach is not None:
@@ -94,7 +99,7 @@ class Finder:
         known = spread_out(server.table.closest(key, len(server.table)), self._is_near)
         trusted = one_at_most(known, server.announced)
         starts = [contact.hint for contact in trusted]
-        lookup = Lookup(key, server.own_key, starts, self._is_near, k)
+        lookup = Lookup(key, server.own_key, starts, self._is_near, count)
         server.table.touch(key, server.monotonic())
 
         async def ask(candidate: Hint) -> None:
@@ -105,6 +110,8 @@ class Finder:
         await crawl(lookup, ask, lambda hint: server.asker.patience(hint.endpoint))
         for late in lookup.unanswered():
             server.failed(late.endpoint)  # if it is a contact, it is asked again soon
+        if lookup.is_over:  # one that was cut short may have missed many
+            self.estimate.found(key, lookup.closest(), count)
         return lookup
 
     async def whole_region(self, lookup: Lookup) -> list[Contact]:

@@ -249,7 +249,7 @@ class Membership:
         before = self._server.monotonic() - _STALE_SECONDS
         while True:
             try:
-                await finder.lookup(own_id)
+                await finder.visit_neighbours()
             finally:
                 self._settled.set()
             stale = self._server.table.stale_buckets(before)[:_SMALL]

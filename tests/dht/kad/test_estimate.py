@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import random
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ def learned(lookups: int = 64) -> SizeEstimate:
     estimate, rng = SizeEstimate(), random.Random(3)
     for _ in range(lookups):
         key = rng.randbytes(20)
-        estimate.found(key, closest(key))
+        estimate.found(key, closest(key), K)
     return estimate
 
 
@@ -47,7 +48,7 @@ def test_the_median_of_lookups_says_how_far_the_kth_node_is() -> None:
 def test_it_knows_nothing_before_the_first_lookup_and_among_fewer_than_k_nodes() -> None:
     estimate = SizeEstimate()
     assert estimate.reach is None
-    estimate.found(bytes(20), NODES[: K - 1])
+    estimate.found(bytes(20), NODES[: K - 1], K)
     assert estimate.reach is None
     assert estimate.is_close(bytes(20), b"\xff" * 20)
 
@@ -56,7 +57,7 @@ def test_lookups_that_found_nobody_change_nothing() -> None:
     estimate = learned()
     before = estimate.reach
     for _ in range(100):  # the line is down, and somebody goes on looking
-        estimate.found(bytes(20), [])
+        estimate.found(bytes(20), [], K)
     assert estimate.reach == before
     assert not estimate.is_close(bytes(20), b"\xff" * 20)
 
@@ -64,7 +65,7 @@ def test_lookups_that_found_nobody_change_nothing() -> None:
 def test_only_the_last_64_lookups_count() -> None:
     estimate = learned()
     for _ in range(64):
-        estimate.found(bytes(20), NODES[: K - 1])
+        estimate.found(bytes(20), NODES[: K - 1], K)
     assert estimate.reach is None
 
 
@@ -130,7 +131,7 @@ def test_where_the_network_has_changed_that_is_soon_outweighed() -> None:
     estimate = SizeEstimate()
     estimate.restore(learned().encode())
     for _ in range(9):
-        estimate.found(bytes(20), NODES[:3])
+        estimate.found(bytes(20), NODES[:3], K)
     assert estimate.reach is None
 
 
@@ -139,3 +140,15 @@ def test_what_was_not_kept_by_an_estimate_is_none(kept: bytes) -> None:
     estimate = SizeEstimate()
     estimate.restore(kept)
     assert estimate.reach is None or 0 < estimate.reach < 2**160
+
+
+@pytest.mark.parametrize("count", [8, K, K * 3 // 2])
+def test_a_lookup_of_fewer_or_more_nodes_says_as_much_of_the_density(count: int) -> None:
+    estimate, rng = SizeEstimate(), random.Random(3)
+    for _ in range(64):
+        key = rng.randbytes(20)
+        nearest = sorted(NODES, key=lambda each: distance(each.node_id, key))
+        estimate.found(key, nearest[:count], count)
+    reach = estimate.reach
+    assert reach is not None
+    assert 0.8 < reach / (2**160 * K / len(NODES)) < 1.25

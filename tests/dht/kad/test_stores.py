@@ -49,7 +49,7 @@ def _crowd(at: bytes) -> SizeEstimate:
     estimate = SizeEstimate()
     for number in range(64):
         close = [contact(number * 100 + each) for each in range(20)]
-        estimate.found(close[19].node_id[:19] + bytes([close[19].node_id[19] ^ 1]), close)
+        estimate.found(close[19].node_id[:19] + bytes([close[19].node_id[19] ^ 1]), close, 20)
     return estimate
 
 
@@ -68,7 +68,7 @@ def test_what_belongs_elsewhere_is_refused_before_its_signature_is_looked_at() -
 
 def test_in_a_small_network_everything_belongs_here() -> None:
     estimate = _crowd(OWN_ID)
-    estimate.found(bytes(20), [contact(1)])
+    estimate.found(bytes(20), [contact(1)], 20)
     assert _desk(estimate).take(*_meta(), FAR_IP, 0.0) == Outcome.STORED
 
 

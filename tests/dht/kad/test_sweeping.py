@@ -165,7 +165,7 @@ def test_a_content_that_ids_were_made_for_is_not_swept_with_its_neighbours() -> 
     subjects = [provider_subject(each) for each in chunks(20_000)]
     estimate, centre = SizeEstimate(K), subjects[0].key
     for each in subjects[::400]:
-        estimate.found(each.key, closest(honest, each.key, K))
+        estimate.found(each.key, closest(honest, each.key, K), K)
 
     def is_lost(victim: Subject, is_suspect: IsSuspect) -> bool:
         crowd = _ground(victim.key, 8)
