@@ -66,10 +66,10 @@ class Dialbacks:
     def may_show(self) -> bool:
         """Whether somebody may be left whom this node never asked, whose dial-back would count.
 
-        With fewer than k contacts everybody is known and was asked, so that nobody new could ever
-        become a server.
+        With fewer than 2 k contacts nearly everybody was asked on joining, so that nobody new could
+        ever become a server.
         """
-        return len(self._server.table) >= self._server.table.k
+        return len(self._server.table) >= 2 * self._server.table.k
 
     def reach(self, nonce: bytes, asker: Endpoint) -> None:
         """Have somebody else dial the asker, at where his request came from."""

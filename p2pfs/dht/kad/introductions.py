@@ -28,13 +28,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Introductions:
-    """Of one node; `is_listed(to)`: whether the node at an address may list this one."""
+    """Of one node.
+
+    `is_listed(to)`: whether the node at an address may list this one; `is_own(named, source)`:
+    whether what a source takes for this node's address is known to be that.
+    """
 
     prover: Prover
     tokens: Tokens
     clock: Callable[[], float]
     is_listed: Callable[[Endpoint], bool]
-    may_be_own: Callable[[Endpoint], bool]
+    is_own: Callable[[Endpoint, Endpoint], bool]
 
     def signed(self, request: Request, token: bytes, to: Endpoint) -> Request:
         """A request as it is sent: with the token of the asked node, and what that shall know."""
@@ -49,8 +53,12 @@ class Introductions:
         return replace(request, proof=proof, back=self.tokens.issue(to, now))
 
     def checked(self, request: Request, source: Endpoint) -> Proven:
-        """Who has sent a request with a valid token and a proof; raises MalformedError."""
+        """Who has sent a request with a valid token and a proof; raises MalformedError.
+
+        Somebody else may have been asked with that, who had handed out this node's token as his
+        own: nobody is believed who does not name an address that is known to be this node's.
+        """
         who = introduced(request, source, self.prover.udp_port, self.prover.network)
-        if not self.may_be_own(who.seen):
-            raise MalformedError("the introduction was made for somebody else")
+        if not self.is_own(who.seen, source):
+            raise MalformedError("the introduction may have been made for somebody else")
         return who

@@ -147,11 +147,10 @@ class Membership:
         near = server.settings.neighbourhood.is_near(source.ip)
         if not near and not self._greetings.allows(source.ip, server.monotonic()):
             return
-        if request.proof is None:
-            self._start(source)
-            return
-        with suppress(MalformedError):
+        try:
             self._met(server.introductions.checked(request, source))
+        except MalformedError:  # it brings no proof, or none that is known to be meant for here
+            self._start(source)
 
     async def _settle(self) -> None:
         try:
@@ -253,10 +252,10 @@ class Membership:
             finally:
                 self._settled.set()
             stale = self._server.table.stale_buckets(before)[:_SMALL]
+            if not stale or not self._server.table.answering():  # cut off: nobody would be asked
+                return
             for bucket in stale:
                 await finder.visit(random_id(own_id, bucket, self._server.settings.random))
-            if not stale:
-                return
 
     async def _each(self, seconds: float, act: Callable[[], None]) -> None:
         while True:

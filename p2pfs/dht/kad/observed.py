@@ -27,15 +27,20 @@ class Observed:
         self._said: dict[bytes, tuple[str, Endpoint]] = {}
         # The same by what was said, since that is asked with every proof: voices a network.
         self._groups: dict[Endpoint, Counter[str]] = {}
+        self._believed: tuple[Endpoint, ...] = ()
 
     def says(self, public_key: bytes, speaker: Endpoint, seen: Endpoint) -> None:
         """A proven peer's word."""
         group = speaker.ip if self._is_near(speaker.ip) else prefix_group(speaker.ip)[0]
+        if self._said.get(public_key) == (group, seen):
+            self._said[public_key] = self._said.pop(public_key)  # the last that spoke
+            return
         self._forget(public_key)
         self._said[public_key] = (group, seen)
         self._groups.setdefault(seen, Counter())[group] += 1
         if len(self._said) > _VOICES:
             self._forget(next(iter(self._said)))
+        self._believed = self._most_said()
 
     def addresses(self) -> tuple[Endpoint, ...]:
         """What was said, by how many distinct networks said it, most first; any thread.
@@ -43,7 +48,10 @@ class Observed:
         Left out is what fewer than half as many say as of another address of its family and scope:
         each change is announced with every file, so a lone liar must not bring one about.
         """
-        groups = {seen: len(said_by) for seen, said_by in tuple(self._groups.items())}
+        return self._believed
+
+    def _most_said(self) -> tuple[Endpoint, ...]:
+        groups = {seen: len(said_by) for seen, said_by in self._groups.items()}
         most: Counter[tuple[bool, bool]] = Counter()
         for seen, count in groups.items():
             most[self._kind(seen)] = max(most[self._kind(seen)], count)

@@ -120,7 +120,7 @@ class Server(KademliaServer):
         settings = self.settings
         prover = Prover(settings.identity, settings.network, self._udp_port, settings.https_port)
         self.introductions = Introductions(
-            prover, self._tokens, settings.clock, self._is_listed, self._may_be_own
+            prover, self._tokens, settings.clock, self._is_listed, self._is_own
         )
         self._answering = self._answers(prover)
         self.protocol.answer = self._answering.answer
@@ -257,6 +257,11 @@ class Server(KademliaServer):
         rivals = [ip for ip in far if (":" in ip) == (":" in named.ip)]
         return not rivals or named.ip in rivals
 
+    def _is_own(self, named: Endpoint, source: Endpoint) -> bool:
+        """Whether this node is known to be at an IP, which the source may have in its scope."""
+        counts = self.settings.neighbourhood.counts(named.ip, source.ip)
+        return counts and named.ip in self._bound_ips() + self._observed_ips()
+
     def _is_listed(self, by: Endpoint) -> bool:
         near = self.settings.neighbourhood.is_near(by.ip)
         return self.reachability.is_server(self.monotonic(), near=near)
@@ -266,6 +271,6 @@ class Server(KademliaServer):
         if not self.acquaintances.was_asked(source):
             self.reachability.heard(self.monotonic())
         self.acquaintances.heard(source)
-        if request.back is not None:
+        if request.proof is not None and request.back is not None:
             self.acquaintances.keep_token(source, request.back, self.monotonic())
         self.greet(request, source)

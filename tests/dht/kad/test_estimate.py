@@ -152,3 +152,14 @@ def test_a_lookup_of_fewer_or_more_nodes_says_as_much_of_the_density(count: int)
     reach = estimate.reach
     assert reach is not None
     assert 0.8 < reach / (2**160 * K / len(NODES)) < 1.25
+
+
+def test_a_visit_to_a_few_does_not_say_that_there_are_k() -> None:
+    estimate, nearest = SizeEstimate(), closest(bytes(20))
+    estimate.found(bytes(20), nearest[:15], K * 3 // 2)
+    estimate.found(bytes(20), nearest[:8], 8)
+    assert estimate.reach is None
+    estimate.found(bytes(20), nearest, K * 3 // 2)
+    estimate.found(bytes(20), nearest[:8], 8)
+    estimate.found(bytes(20), nearest[:8], 8)
+    assert estimate.reach is not None

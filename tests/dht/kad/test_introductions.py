@@ -8,6 +8,7 @@ import trio
 
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.introductions import Introductions
+from p2pfs.dht.kad.observed import Observed
 from p2pfs.dht.kad.proof import Prover, introduced
 from p2pfs.dht.kad.referrals import pack_address
 from p2pfs.dht.kad.tokens import Tokens
@@ -23,6 +24,7 @@ from tests.dht.kad.nodes import (
     wait_until,
 )
 from tests.samples import NOW
+from tests.sim.world import World
 
 ASKER, ASKED = Endpoint("192.0.2.1", 7117), Endpoint("198.51.100.2", 7117)
 TOKEN, BACK = b"t" * 16, b"b" * 16
@@ -34,9 +36,9 @@ def a_request(prover: Prover = PROVER, token: bytes = TOKEN, to: Endpoint = ASKE
     return Ping(token=TOKEN, proof=proof, nonce=bytes(16), named=pack_address(to))
 
 
-def introductions(*, is_listed: bool = True, may_be_own: bool = True) -> Introductions:
+def introductions(*, is_listed: bool = True, is_own: bool = True) -> Introductions:
     return Introductions(
-        PROVER, Tokens(b"secret"), lambda: NOW, lambda _: is_listed, lambda _: may_be_own
+        PROVER, Tokens(b"secret"), lambda: NOW, lambda _: is_listed, lambda _named, _source: is_own
     )
 
 
@@ -73,7 +75,7 @@ def test_what_was_meant_for_somebody_at_the_source_is_passed_on_by_him(to: Endpo
 def test_an_introduction_to_an_address_of_somebody_else_is_refused() -> None:
     assert introductions().checked(a_request(), ASKER)
     with pytest.raises(MalformedError):
-        introductions(may_be_own=False).checked(a_request(), ASKER)
+        introductions(is_own=False).checked(a_request(), ASKER)
 
 
 def test_a_proof_that_was_given_as_an_answer_introduces_nobody() -> None:
@@ -129,16 +131,54 @@ async def test_who_introduces_itself_is_listed_and_not_asked_back() -> None:
         assert {each.token for each in stranger.asked} == {BACK}
 
 
-async def test_a_false_introduction_lists_nobody_and_is_not_looked_into() -> None:
+async def test_a_false_introduction_is_asked_back_and_lists_whoever_is_there() -> None:
     async with open_stranger() as liar, open_node() as (victim, address):
-        forger = Prover(identity(9), public_network("another"), 1_024, 1_024)
-        await introduce(liar, address, forger)
+        await introduce(liar, address, Prover(identity(9), public_network("another"), 1, 1_024))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(liar.serve)
-            await trio.sleep(0.3)
+            await wait_until(lambda: bool(victim.contacts()))
             nursery.cancel_scope.cancel()
-        assert not victim.contacts()
-        assert not liar.asked
+        listed = {each.public_key for each in victim.contacts()}
+        assert listed == {liar.identity.public_key}
+
+
+RELAYED = [
+    ("2600::1", "9.9.9.9"),  # the relay's IPv6 address, while the reader knows its IPv4 alone
+    ("9.9.9.8", "9.9.9.9"),  # another of its own
+    ("192.168.1.66", "9.9.9.9"),  # in a LAN like the reader's
+    ("127.0.0.1", "9.9.9.9"),  # as another user of the asker's machine
+    ("192.168.1.66", "192.168.1.67"),  # in the reader's LAN
+]
+
+
+@pytest.mark.parametrize("knows_itself", [True, False])
+@pytest.mark.parametrize(("asked", "source"), RELAYED)
+def test_who_hands_out_the_readers_token_takes_no_key_to_another_address(
+    monkeypatch: pytest.MonkeyPatch, asked: str, source: str, knows_itself: bool
+) -> None:
+    with World(4, k=8) as world:
+        world.run(world.grow(3, settle=1))
+        reader, asker = world.nodes[0].server, world.nodes[1].server
+        if not knows_itself:
+            monkeypatch.setattr(reader, "_bound_ips", list)  # every address, none in particular
+            reader.observed = Observed(lambda _: False)
+        relay_asked, relay = Endpoint(asked, 7117), Endpoint(source, 7117)
+        token = reader._tokens.issue(relay, world.clock())
+        request = Ping(nonce=bytes(16), named=pack_address(relay_asked))
+        signed = asker.introductions.signed(request, token, relay_asked)
+        with pytest.raises(MalformedError):
+            reader.introductions.checked(signed, relay)
+
+
+def test_whom_the_asker_meant_believes_it() -> None:
+    with World(4, k=8) as world:
+        world.run(world.grow(3, settle=1))
+        reader, asker = world.nodes[0], world.nodes[1]
+        token = reader.server._tokens.issue(asker.address, world.clock())
+        request = Ping(nonce=bytes(16), named=pack_address(reader.address))
+        signed = asker.server.introductions.signed(request, token, reader.address)
+        who = reader.server.introductions.checked(signed, asker.address)
+        assert who.contact.public_key == asker.identity.public_key
 
 
 async def test_a_node_that_asks_a_stranger_introduces_itself() -> None:

@@ -50,3 +50,14 @@ def test_what_nobody_says_any_more_is_forgotten() -> None:
     for number in range(64):
         observed.says(b"new %d" % number, Endpoint(f"{20 + number}.1.1.1", 7117), TRUE)
     assert observed.addresses() == (TRUE,)
+
+
+def test_who_says_the_same_again_is_the_last_that_spoke_and_changes_nothing() -> None:
+    observed = Observed(lambda _: False)
+    observed.says(b"faithful", Endpoint("20.1.1.1", 7117), TRUE)
+    for number in range(100):
+        observed.says(b"other %d" % number, Endpoint("5.5.5.5", 7117), FALSE)
+        before = observed.addresses()
+        observed.says(b"faithful", Endpoint("20.1.1.1", 7117), TRUE)
+        assert observed.addresses() is before
+    assert TRUE in observed.addresses()
