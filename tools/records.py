@@ -85,7 +85,7 @@ async def _store(batches: Sequence[bytes], nodes: Sequence[Node]) -> list[int]:
             assert own is not None, f"the node in {node.home} has no key"  # noqa: S101 it has started
             for batch in batches:
                 address = Endpoint(node.ip, node.port)
-                kept[number] += await client.post_records(own.public_key, address, batch)
+                kept[number] += sum(await client.post_records(own.public_key, address, batch))
 
         async with trio.open_nursery() as nursery:
             for number, node in enumerate(nodes):
