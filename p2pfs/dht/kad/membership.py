@@ -1,6 +1,6 @@
-"""How a node joins the overlay and stays in it: knocking, greeting, refreshing, remembering.
+"""How a node joins the overlay and stays in it: knocking, greeting, remembering.
 
-Lookups and records are `server`'s.
+Lookups and records are `server`'s, filling the table `refreshing`'s.
 """
 
 from __future__ import annotations
@@ -10,18 +10,17 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.buckets import BUCKETS
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.contacts import hint
 from p2pfs.dht.kad.lookout import Lookout
 from p2pfs.dht.kad.referrals import pack_address, parse_address
+from p2pfs.dht.kad.refreshing import refresh
 from p2pfs.dht.recordstore import RecordStoreError
 from p2pfs.errors import MalformedError
-from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES
+from p2pfs.network import PUBLIC_KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from random import Random
 
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.proof import Proven
@@ -49,8 +48,6 @@ _SMALL = 20
 # where half of all nodes had colluded from the beginning .65 were theirs, now .54 (k = 20).
 _COMPANY = 3
 _COMPANY_SECONDS = 0.3
-# Buckets that no lookup went through for an hour (the paper, section 2.3).
-_STALE_SECONDS = 3_600.0
 _SAVE_SECONDS = 60.0
 _EXPIRE_SECONDS = 600.0
 # After a day off all that was stored has expired: minutes of work, and a tenth of the time for it.
@@ -228,7 +225,7 @@ class Membership:
             await self._wait_for_company()
             self._joined.clear()
             try:
-                await self._look_up_old_buckets()
+                await refresh(self._server, self._settled.set)
             except Exception:  # noqa: BLE001 the edge: the node must not stop looking around
                 _LOG.exception("in the overlay")
 
@@ -238,24 +235,6 @@ class Membership:
             async with asyncio.timeout(_COMPANY_SECONDS):
                 while self._busy and len(self._server.table) < _COMPANY:
                     await asyncio.wait(self._busy.values(), return_when=asyncio.FIRST_COMPLETED)
-
-    async def _look_up_old_buckets(self) -> None:
-        """And for the own id, until no bucket is left into which nobody has looked.
-
-        Those met in the buckets know of neighbours that the first few did not.
-        """
-        finder, own_id = self._server.finder, self._server.own_id
-        before = self._server.monotonic() - _STALE_SECONDS
-        while True:
-            try:
-                await finder.visit_neighbours()
-            finally:
-                self._settled.set()
-            stale = self._server.table.stale_buckets(before)[:_SMALL]
-            if not stale or not self._server.table.answering():  # cut off: nobody would be asked
-                return
-            for bucket in stale:
-                await finder.visit(random_id(own_id, bucket, self._server.settings.random))
 
     async def _each(self, seconds: float, act: Callable[[], None]) -> None:
         while True:
@@ -305,11 +284,3 @@ def saved_addresses(saved: Iterable[bytes]) -> Iterable[Endpoint]:
             yield parse_address(raw[PUBLIC_KEY_BYTES:])
         except MalformedError:
             continue
-
-
-def random_id(own_id: bytes, bucket: int, random: Random) -> bytes:
-    """An id that falls into a bucket: the own one with that bit flipped, random after it."""
-    below = BUCKETS - 1 - bucket
-    flipped = int.from_bytes(own_id, "big") ^ (1 << below)
-    noise = random.getrandbits(below) if below else 0
-    return (flipped ^ noise).to_bytes(NODE_ID_BYTES, "big")

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import distance
-from p2pfs.dht.kad.membership import random_id, saved_addresses
+from p2pfs.dht.kad.membership import saved_addresses
+from p2pfs.dht.kad.refreshing import random_id
 from p2pfs.dht.memorystore import MemoryRecordStore
 from tests.dht.kad.nodes import LOOPBACK, free_port, open_node, wait_until
 

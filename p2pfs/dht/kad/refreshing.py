@@ -1,0 +1,49 @@
+"""Filling the table: meeting those around this node, and somebody in every bucket.
+
+When that is done is `membership`'s, how nodes are met `finding`'s.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from p2pfs.dht.kad.buckets import BUCKETS
+from p2pfs.network import NODE_ID_BYTES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from random import Random
+
+    from p2pfs.dht.kad.server import Server
+
+# Buckets that no lookup went through for an hour (the paper, section 2.3).
+_STALE_SECONDS = 3_600.0
+# Visited in a row, before the own neighbours are looked for again.
+_MOST_VISITED = 20
+
+
+async def refresh(server: Server, looked: Callable[[], None]) -> None:
+    """Look for the own id and into old buckets, until there is none into which nobody has looked.
+
+    Those met in the buckets know of neighbours that the first few did not.  `looked` is called
+    after each look for the own id, however it ended.
+    """
+    before = server.monotonic() - _STALE_SECONDS
+    while True:
+        try:
+            await server.finder.visit_neighbours()
+        finally:
+            looked()
+        stale = server.table.stale_buckets(before)[:_MOST_VISITED]
+        if not stale or not server.table.answering():  # cut off: nobody would be asked
+            return
+        for bucket in stale:
+            await server.finder.visit(random_id(server.own_id, bucket, server.settings.random))
+
+
+def random_id(own_id: bytes, bucket: int, random: Random) -> bytes:
+    """An id that falls into a bucket: the own one with that bit flipped, random after it."""
+    below = BUCKETS - 1 - bucket
+    flipped = int.from_bytes(own_id, "big") ^ (1 << below)
+    noise = random.getrandbits(below) if below else 0
+    return (flipped ^ noise).to_bytes(NODE_ID_BYTES, "big")
