@@ -420,7 +420,7 @@ def test_the_sealed_datagram_on_the_page_opens() -> None:
 
 
 def test_the_referrals_on_the_page_are_these() -> None:
-    found = referrals.parse_referrals(wire.parse_reply(HEX["find-reply"]))
+    found = referrals.parse_referrals(wire.parse_reply(HEX["find-reply"]), referrals.parse_referral)
     assert found == [(public_key(1), ASKER), (public_key(2), THIRD)]
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from bench.overlaycells.cells import Cell, Row, Scale, Tally, chosen, each_of, grown
 from bench.overlaycells.forks import forked
-from p2pfs.dht.kad.referrals import parse_referrals
+from p2pfs.dht.kad.referrals import parse_referral, parse_referrals
 from p2pfs.dht.kad.wire import HEADER_BYTES, Kind, parse_reply
 from p2pfs.errors import MalformedError
 from tests.sim.adversaries import Colluders, corrupt
@@ -177,7 +177,7 @@ class _Chains:
         if data[0] != Kind.REPLY or len(data) <= HEADER_BYTES:
             return
         try:
-            referrals = parse_referrals(parse_reply(data))
+            referrals = parse_referrals(parse_reply(data), parse_referral)
         except MalformedError:
             return
         for _, address in referrals:

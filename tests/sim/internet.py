@@ -14,9 +14,8 @@ from random import Random
 from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from asyncio import AbstractEventLoop
-
     from p2pfs.addresses import Endpoint
+    from tests.sim.loop import VirtualLoop
 
 Received: TypeAlias = Callable[[bytes, "Endpoint"], None]
 # Seconds from one address to another; drawn anew for each datagram, so that they overtake.
@@ -56,7 +55,7 @@ class Internet:
     """Carries datagrams between whoever is attached."""
 
     def __init__(
-        self, loop: AbstractEventLoop, random: Random, latency: Latency, loss: float = 0.0
+        self, loop: VirtualLoop, random: Random, latency: Latency, loss: float = 0.0
     ) -> None:
         self.latency = latency
         self.loss = loss
@@ -96,7 +95,7 @@ class Internet:
         if self._sides.get(source.ip, 0) != self._sides.get(to.ip, 0):
             return
         delay = self.latency(source, to, self._random)
-        self._loop.call_later(delay, self._deliver, data, source, to)
+        self._loop.post(delay, self._deliver, data, source, to)
 
     def _deliver(self, data: bytes, source: Endpoint, to: Endpoint) -> None:
         received = self._attached.get(to)

@@ -8,7 +8,7 @@ import pytest
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.exchange import Holding, gather
-from p2pfs.dht.kad.referrals import parse_referrals
+from p2pfs.dht.kad.referrals import parse_referral, parse_referrals
 from p2pfs.dht.kad.wire import Find, Get, Reply, Request
 from p2pfs.dht.records import tag_subject
 from tests.sim.adversaries import (
@@ -37,7 +37,7 @@ def test_colluders_name_the_nearest_of_themselves_and_nobody_else(grown: World) 
     crowd = Colluders(grown.nodes[:6])
     key, asker = grown.nodes[9].node_id, grown.nodes[2]
     reply = crowd.misroute(Find(key=key), Reply(count=3), asker.address)
-    named = [public_key for public_key, _ in parse_referrals(reply)]
+    named = [public_key for public_key, _ in parse_referrals(reply, parse_referral)]
     others = [node for node in grown.nodes[:6] if node is not asker]
     nearest = sorted(others, key=lambda node: distance(node.node_id, key))
     assert named == [node.identity.public_key for node in nearest]

@@ -33,6 +33,20 @@ def test_timers_go_off_in_their_order_and_at_their_time() -> None:
     loop.close()
 
 
+def test_what_is_posted_goes_off_between_timers_and_what_it_raises_ends_all() -> None:
+    loop = VirtualLoop()
+    seen: list[object] = []
+    loop.call_later(2, seen.append, "timer")
+    loop.post(1, seen.append, "first")
+    loop.post(2, seen.append, "last")
+    loop.run_until_complete(asyncio.sleep(3))
+    assert seen == ["first", "timer", "last"]
+    loop.post(1, seen.remove, "who was never there")
+    with pytest.raises(ValueError, match="not in list"):
+        loop.run_until_complete(asyncio.sleep(3))
+    loop.close()
+
+
 def test_a_timeout_ends_what_never_happens() -> None:
     loop = VirtualLoop()
 

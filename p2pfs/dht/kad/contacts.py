@@ -12,12 +12,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.referrals import parse_referral
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from p2pfs.network import Network
 
 # Every answer of a lookup names twenty, most of them named before; some 300 bytes each.
 _REMEMBERED_HINTS = 16_384
+# A node is in one; tests are in some at once.
+_MOST_NETWORKS = 4
 
 
 class Hint(msgspec.Struct, frozen=True, cache_hash=True):
@@ -61,12 +66,26 @@ class ContactSnapshot(msgspec.Struct, frozen=True):
         return Endpoint(self.endpoint.ip, self.https_port)
 
 
-@lru_cache(_REMEMBERED_HINTS)
 def hint(network: Network, public_key: bytes, endpoint: Endpoint) -> Hint | None:
     """A hint whose key counts in the network, or None."""
     if not network.key_counts(public_key):
         return None
     return Hint(public_key, network.node_id(public_key), endpoint)
+
+
+@lru_cache(_MOST_NETWORKS)
+def hint_reader(network: Network) -> Callable[[bytes], Hint | None]:
+    """What makes a hint of a packed referral; None of one that does not count in the network.
+
+    One for all nodes of a network: simulated ones all hear of the same nodes.
+    """
+
+    @lru_cache(_REMEMBERED_HINTS)
+    def read(packed: bytes) -> Hint | None:
+        referral = parse_referral(packed)
+        return None if referral is None else hint(network, *referral)
+
+    return read
 
 
 @lru_cache(_REMEMBERED_HINTS)

@@ -10,7 +10,7 @@ from itertools import islice
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.caps import capped, one_at_most, spread_out
-from p2pfs.dht.kad.contacts import distance, hint
+from p2pfs.dht.kad.contacts import distance, hint_reader
 from p2pfs.dht.kad.crawl import crawl
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.estimate import SizeEstimate, blinded, probes
@@ -24,7 +24,6 @@ from p2pfs.network import NODE_ID_BYTES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.contacts import Contact, Hint
     from p2pfs.dht.kad.server import Server
     from p2pfs.dht.kad.wire import Reply
@@ -45,6 +44,7 @@ class Finder:
     def __init__(self, server: Server) -> None:
         self._server = server
         self._is_near = server.settings.neighbourhood.is_near
+        self._read_hint = hint_reader(server.settings.network)
         self.estimate = SizeEstimate(server.settings.k)
         self.regions = Regions(server.settings.k)
 
@@ -142,7 +142,7 @@ class Finder:
             return None
         try:
             contact, reply = await self._ask(shown, candidate)
-            named = self._hints(parse_referrals(reply), candidate.endpoint.ip)
+            named = self._hints(reply, candidate.endpoint.ip)
         except (SilentError, MalformedError):
             self._server.failed(candidate.endpoint)
             lookup.failed(candidate)
@@ -164,15 +164,16 @@ class Finder:
             raise MalformedError("that is this node itself")
         return proven.contact, reply
 
-    def _hints(self, referrals: list[tuple[bytes, Endpoint]], told_by: str) -> list[Hint]:
-        """The referrals that count: puzzle solved, an address that the teller may name."""
-        settings, reaches = self._server.settings, self._server.sockets.reaches
-        network, counts = settings.network, settings.neighbourhood.counts
+    def _hints(self, reply: Reply, told_by: str) -> list[Hint]:
+        """The referrals that count: puzzle solved, an address that the teller may name.
+
+        Raises MalformedError.
+        """
+        counts, reaches = self._server.settings.neighbourhood.counts, self._server.sockets.reaches
         return [
-            found
-            for key, address in referrals
-            if counts(address.ip, told_by) and reaches(address)
-            if (found := hint(network, key, address)) is not None
+            each
+            for each in parse_referrals(reply, self._read_hint)
+            if counts(each.endpoint.ip, told_by) and reaches(each.endpoint)
         ]
 
 

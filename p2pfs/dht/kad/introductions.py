@@ -42,15 +42,14 @@ class Introductions:
 
     def signed(self, request: Request, token: bytes, to: Endpoint) -> Request:
         """A request as it is sent: with the token of the asked node, and what that shall know."""
-        request = replace(request, token=token)
         # A store has no room to spare, and a find from here has said who asks.
         if isinstance(request, Store) or not self.is_listed(to):
-            return request
+            return replace(request, token=token)
         if request.nonce is None:
-            return replace(request, sender=self.prover.identity.public_key)
+            return replace(request, token=token, sender=self.prover.identity.public_key)
         now = self.clock()
         proof = self.prover.introduce(token, to, now)
-        return replace(request, proof=proof, back=self.tokens.issue(to, now))
+        return replace(request, token=token, proof=proof, back=self.tokens.issue(to, now))
 
     def checked(self, request: Request, source: Endpoint) -> Proven:
         """Who has sent a request with a valid token and a proof; raises MalformedError.

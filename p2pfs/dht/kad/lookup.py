@@ -12,17 +12,17 @@ from __future__ import annotations
 
 from bisect import insort
 from collections import Counter
-from dataclasses import dataclass, field
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from p2pfs.dht.kad.candidates import ANSWERED, ASKED, FAILED, LATE, NEW, Candidate, Path
 from p2pfs.dht.kad.caps import capped, first_within, place
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator
 
     from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Contact, Hint
@@ -41,46 +41,8 @@ MAX_ASKED = 120
 _MOST_NARROW = 3
 # Moved nodes leave old addresses behind in others' tables; more than this is somebody's game.
 _MOST_ADDRESSES_A_KEY = 3
-# Nobody else is asked of those a referrer names whose hints are mostly dead, judged after so many.
-_JUDGED_AFTER = 4
 
-_DISTANCE, _LEFT = attrgetter("distance"), attrgetter("left")
-
-
-# What became of a candidate.  Numbers, since it is asked hundreds of times an answer, and an enum
-# looks its members up anew each time.
-_NEW, _ASKED, _LATE, _ANSWERED, _FAILED = range(5)
-
-
-@dataclass(slots=True, eq=False)
-class _Path:
-    """What began at one start; `left` is how many may still be asked on it."""
-
-    left: int
-
-
-@dataclass(slots=True, eq=False)
-class _Candidate:
-    hint: Hint
-    place: Place
-    distance: int
-    # Those it could be on; once it was asked, the one that it is on.
-    paths: list[_Path]
-    referrers: list[_Candidate] = field(default_factory=list)
-    state: int = _NEW
-    # Of the nodes that it named: those on the way to the key, and how it went with all.
-    closer: Sequence[_Candidate] = ()
-    tried: int = 0
-    dead: int = 0
-
-    @property
-    def path(self) -> _Path:
-        """The one that can best afford it."""
-        return max(self.paths, key=_LEFT)
-
-    @property
-    def is_liar(self) -> bool:
-        return self.tried >= _JUDGED_AFTER and self.dead * 2 > self.tried
+_DISTANCE = attrgetter("distance")
 
 
 class Lookup:
@@ -98,25 +60,25 @@ class Lookup:
         self._k = k
         self._own_key = own_key
         self._is_near = is_near
-        self._candidates: dict[Hint, _Candidate] = {}
-        self._ordered: list[_Candidate] = []
+        self._candidates: dict[Hint, Candidate] = {}
+        self._ordered: list[Candidate] = []
         self._addresses: Counter[bytes] = Counter()
         self._narrow: Counter[str] = Counter()
         self._contacts: dict[bytes, Contact] = {}
-        self._liars: set[_Candidate] = set()
+        self._liars: set[Candidate] = set()
         # What paths that ended at their start leave to the others; in the end, what all leave.
         self._spare = 0
         self._under_way = 0
         hints = list(islice(starts, STARTS))
-        self._paths = [_Path(MAX_ASKED // len(hints)) for _ in hints]
+        self._paths = [Path(MAX_ASKED // len(hints)) for _ in hints]
         added = [self._add(hint, path) for hint, path in zip(hints, self._paths, strict=True)]
         # Those of them that have not answered yet.
         self._starts = [each for each in added if each is not None]
-        self._open: list[_Candidate] = []  # whose next steps are still to be taken
+        self._open: list[Candidate] = []  # whose next steps are still to be taken
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
-        awaited = dict.fromkeys(each for each in self._awaited() if each.state == _NEW)
+        awaited = dict.fromkeys(each for each in self._awaited() if each.state == NEW)
         new = sorted(awaited, key=lambda each: (-each.path.left, each.distance))
         chosen = []
         for each in new[: ALPHA - self._under_way]:
@@ -129,11 +91,11 @@ class Lookup:
         """The node that was asked proved to be `contact`, perhaps another than was hinted at."""
         candidate = self._candidates[asked]
         if contact.public_key != asked.public_key:
-            self._settle(candidate, _FAILED)
+            self._settle(candidate, FAILED)
             self._ask_as_itself(contact.hint, candidate.path)
             self._pool_shares()
             return
-        self._settle(candidate, _ANSWERED)
+        self._settle(candidate, ANSWERED)
         self._contacts.setdefault(contact.public_key, contact)
         path, away = candidate.path, candidate.distance
         added = [self._add(hint, path, candidate) for hint in named]
@@ -145,14 +107,14 @@ class Lookup:
     def late(self, asked: Hint) -> None:
         """It takes longer than most: others are asked beside it, its answer still counts."""
         candidate = self._candidates[asked]
-        if candidate.state == _ASKED:
-            self._settle(candidate, _LATE)
+        if candidate.state == ASKED:
+            self._settle(candidate, LATE)
             self._pool_shares()
 
     def failed(self, asked: Hint) -> None:
         """No answer, or none that was worth anything."""
         candidate = self._candidates[asked]
-        self._settle(candidate, _FAILED)
+        self._settle(candidate, FAILED)
         for referrer in candidate.referrers:
             referrer.dead += 1
             self._judge(referrer)
@@ -164,7 +126,7 @@ class Lookup:
         if self._is_going_on:
             return False
         hopefuls = (each for each in self._ordered if not self._is_out(each))
-        return all(each.state == _ANSWERED for each in first_within(hopefuls, self._k))
+        return all(each.state == ANSWERED for each in first_within(hopefuls, self._k))
 
     def closest(self, count: int | None = None) -> list[Contact]:
         """The k, or `count`, proven nodes that answered and obey the caps, the closest first."""
@@ -179,11 +141,11 @@ class Lookup:
 
     def unanswered(self) -> list[Hint]:
         """Those that were late and have not answered yet."""
-        return [each.hint for each in self._ordered if each.state == _LATE]
+        return [each.hint for each in self._ordered if each.state == LATE]
 
     @property
     def _is_going_on(self) -> bool:
-        return any(each.state in (_NEW, _ASKED) for each in self._awaited())
+        return any(each.state in (NEW, ASKED) for each in self._awaited())
 
     def _pool_shares(self) -> None:
         """Once no path waits for anybody, what they have left is for the k closest of all."""
@@ -193,8 +155,8 @@ class Lookup:
             self._spare += path.left
             path.left = 0
 
-    def _ask(self, candidate: _Candidate) -> None:
-        candidate.state = _ASKED
+    def _ask(self, candidate: Candidate) -> None:
+        candidate.state = ASKED
         candidate.paths = [candidate.path]
         if candidate.path.left:
             candidate.path.left -= 1
@@ -205,44 +167,42 @@ class Lookup:
             self._judge(referrer)
         self._under_way += 1
 
-    def _can_afford(self, candidate: _Candidate) -> bool:
-        return self._spare > 0 or any(map(_LEFT, candidate.paths))
+    def _can_afford(self, candidate: Candidate) -> bool:
+        return self._spare > 0 or candidate.has_share
 
-    def _judge(self, referrer: _Candidate) -> None:
+    def _judge(self, referrer: Candidate) -> None:
         if referrer.is_liar:
             self._liars.add(referrer)
         else:
             self._liars.discard(referrer)
 
-    def _settle(self, candidate: _Candidate, state: int) -> None:
-        self._under_way -= candidate.state == _ASKED
+    def _settle(self, candidate: Candidate, state: int) -> None:
+        self._under_way -= candidate.state == ASKED
         candidate.state = state
-        if state != _LATE and candidate in self._starts:
+        if state != LATE and candidate in self._starts:
             self._starts.remove(candidate)
-        if not candidate.referrers and state in (_FAILED, _LATE):
+        if not candidate.referrers and state in (FAILED, LATE):
             self._spare += candidate.path.left
             candidate.path.left = 0
 
-    def _ask_as_itself(self, hint: Hint, path: _Path) -> None:
+    def _ask_as_itself(self, hint: Hint, path: Path) -> None:
         candidate = self._add(hint, path)
-        if candidate is not None and candidate.state == _NEW:
+        if candidate is not None and candidate.state == NEW:
             self._starts.append(candidate)
 
-    def _add(
-        self, hint: Hint, path: _Path, referrer: _Candidate | None = None
-    ) -> _Candidate | None:
+    def _add(self, hint: Hint, path: Path, referrer: Candidate | None = None) -> Candidate | None:
         """The candidate of a hint; None for one that is not welcome."""
         candidate = self._candidates.get(hint)
         if candidate is None:
             where = place(hint.endpoint.ip, self._is_near)
             if not self._is_welcome(hint, where):
                 return None
-            candidate = _Candidate(hint, where, distance(hint.node_id, self.key), [])
+            candidate = Candidate(hint, where, distance(hint.node_id, self.key), [])
             self._candidates[hint] = candidate
             self._addresses[hint.public_key] += 1
             self._narrow[where.narrow] += 1
             insort(self._ordered, candidate, key=_DISTANCE)
-        if candidate.state == _NEW:
+        if candidate.state == NEW:
             candidate.paths.append(path)
             if referrer is not None:
                 candidate.referrers.append(referrer)
@@ -255,7 +215,7 @@ class Lookup:
             return False
         return where.is_near or self._narrow[where.narrow] < _MOST_NARROW
 
-    def _awaited(self) -> Iterator[_Candidate]:
+    def _awaited(self) -> Iterator[Candidate]:
         """Whose answers the lookup needs: the starts', the next steps', and the k closest's.
 
         In the place of those that are late others are, so that their answers come in time.  Some
@@ -264,32 +224,42 @@ class Lookup:
         nearest = first_within(self._prompt(self._ordered), self._k)  # as into the result
         return chain(self._prompt(self._starts), self._next_steps(), nearest)
 
-    def _next_steps(self) -> Iterator[_Candidate]:
+    def _next_steps(self) -> Iterator[Candidate]:
+        is_out = self._is_out
         for referrer in tuple(self._open):
-            steps = tuple(islice(self._prompt(referrer.closer), _STEPS))
-            for each in steps:
-                if each.state != _ANSWERED:
-                    yield from steps
+            steps = []
+            is_walked = True
+            # As `_prompt`, of which one for each of them would take longer than all the rest.
+            for each in referrer.closer:
+                state = each.state
+                if state != ANSWERED:
+                    if state == LATE or is_out(each):
+                        continue
+                    is_walked = False
+                steps.append(each)
+                if len(steps) == _STEPS:
                     break
-            else:
+            if is_walked:
                 self._open.remove(referrer)  # they lead on from here
                 referrer.closer = ()  # else candidates hold each other, and wait for the collector
+            else:
+                yield from steps
 
-    def _prompt(self, candidates: Iterable[_Candidate]) -> Iterator[_Candidate]:
+    def _prompt(self, candidates: Iterable[Candidate]) -> Iterator[Candidate]:
         """Those that are neither out nor late; most have answered, and are not looked at twice."""
         is_out = self._is_out
         for each in candidates:
             state = each.state
-            if state == _ANSWERED or (state != _LATE and not is_out(each)):
+            if state == ANSWERED or (state != LATE and not is_out(each)):
                 yield each
 
-    def _is_out(self, candidate: _Candidate) -> bool:
+    def _is_out(self, candidate: Candidate) -> bool:
         """Dead, answered elsewhere, beyond its paths' shares, or named by liars alone."""
         state = candidate.state
-        if state == _ANSWERED:
+        if state == ANSWERED:
             return False
-        if state == _FAILED or candidate.hint.public_key in self._contacts:
+        if state == FAILED or candidate.hint.public_key in self._contacts:
             return True
-        if state == _NEW and not self._can_afford(candidate):
+        if state == NEW and not self._can_afford(candidate):
             return True
         return bool(candidate.referrers) and self._liars.issuperset(candidate.referrers)

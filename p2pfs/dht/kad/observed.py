@@ -61,8 +61,11 @@ class Observed:
     def _forget(self, public_key: bytes) -> None:
         if public_key in self._said:
             group, seen = self._said.pop(public_key)
-            self._groups[seen] -= Counter((group,))
-            if not self._groups[seen]:
+            voices = self._groups[seen]
+            voices[group] -= 1
+            if not voices[group]:
+                del voices[group]
+            if not voices:
                 del self._groups[seen]
 
     def _kind(self, seen: Endpoint) -> tuple[bool, bool]:

@@ -8,14 +8,18 @@ hints: whose word counts, and whether anybody is there, is not judged here.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from p2pfs.addresses import Endpoint, endpoint
 from p2pfs.errors import MalformedError
 from p2pfs.network import PUBLIC_KEY_BYTES
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
     from p2pfs.dht.kad.wire import Reply
+
+T = TypeVar("T")
 
 # Of a reply, as many as a lookup ends with; it fits a datagram.
 MAX_REFERRALS = 20
@@ -42,38 +46,45 @@ def parse_address(packed: bytes) -> Endpoint:
     return endpoint(packed[:-_PORT_BYTES], int.from_bytes(packed[-_PORT_BYTES:], "big"))
 
 
-def pack_referrals(referrals: list[tuple[bytes, Endpoint]]) -> tuple[bytes, bytes]:
+@lru_cache(_REMEMBERED_ADDRESSES)
+def pack_referral(public_key: bytes, address: Endpoint) -> bytes:
+    """38 or 50 bytes."""
+    return public_key + pack_address(address)
+
+
+def pack_referrals(referrals: Iterable[tuple[bytes, Endpoint]]) -> tuple[bytes, bytes]:
     """The fields `4` and `6` for (public key, address) pairs."""
-    packed = [key + pack_address(address) for key, address in referrals]
+    packed = [pack_referral(*each) for each in referrals]
     return (
         b"".join([each for each in packed if len(each) == _REFERRAL_4_BYTES]),
         b"".join([each for each in packed if len(each) == _REFERRAL_6_BYTES]),
     )
 
 
-def parse_referrals(reply: Reply) -> list[tuple[bytes, Endpoint]]:
-    """The (public key, address) pairs of a reply, at most 20; raises MalformedError.
+def parse_referrals(reply: Reply, parse: Callable[[bytes], T | None]) -> list[T]:
+    """What `parse` makes of each referral of a reply, at most 20; raises MalformedError.
 
-    A pair whose port or IP is not one that a peer may have is left out; the others stand.
+    Those that it makes nothing of are left out; the others stand.
     """
-    found = []
+    found, count = [], 0
     for field_bytes, size in (
         (reply.referrals_4, _REFERRAL_4_BYTES),
         (reply.referrals_6, _REFERRAL_6_BYTES),
     ):
         if len(field_bytes) % size:
             raise MalformedError("referrals of the wrong length")
+        count += len(field_bytes) // size
+        if count > MAX_REFERRALS:
+            raise MalformedError("too many referrals")
         for at in range(0, len(field_bytes), size):
-            referral = _parse_referral(field_bytes[at : at + size])
+            referral = parse(field_bytes[at : at + size])
             if referral is not None:
                 found.append(referral)
-    if len(found) > MAX_REFERRALS:
-        raise MalformedError("too many referrals")
     return found
 
 
-@lru_cache(_REMEMBERED_ADDRESSES)
-def _parse_referral(packed: bytes) -> tuple[bytes, Endpoint] | None:
+def parse_referral(packed: bytes) -> tuple[bytes, Endpoint] | None:
+    """A public key and its address; None for an address that no peer may have."""
     try:
         return packed[:PUBLIC_KEY_BYTES], parse_address(packed[PUBLIC_KEY_BYTES:])
     except MalformedError:

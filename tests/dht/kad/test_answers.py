@@ -12,7 +12,7 @@ from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.proof import Prover, proven
-from p2pfs.dht.kad.referrals import pack_address, parse_referrals
+from p2pfs.dht.kad.referrals import pack_address, parse_referral, parse_referrals
 from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
@@ -219,7 +219,7 @@ def test_referrals_fit_a_datagram_in_both_families_and_leave_out_the_asker() -> 
     )
     assert reply is not None
     assert len(encode_reply(bytes(20), reply)) <= MAX_MESSAGE_BYTES
-    referred = parse_referrals(reply)
+    referred = parse_referrals(reply, parse_referral)
     assert len(referred) >= 18
     assert asker.public_key not in {key for key, _ in referred}
 
@@ -230,7 +230,9 @@ def test_loopback_contacts_are_not_told_to_the_world() -> None:
     node.table.admit(contact(2, "9.9.9.9"), NOW)
     reply = node.ask(lambda token: Find(key=bytes(20), token=token), GLOBAL)
     assert reply is not None
-    assert parse_referrals(reply) == [(contact(2).public_key, Endpoint("9.9.9.9", 1026))]
+    assert parse_referrals(reply, parse_referral) == [
+        (contact(2).public_key, Endpoint("9.9.9.9", 1026))
+    ]
 
 
 def test_records_come_whole_and_the_rest_is_counted() -> None:

@@ -17,7 +17,7 @@ from p2pfs.dht.kad.detour import Detour, reply_in
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.proof import Prover
-from p2pfs.dht.kad.referrals import pack_address, parse_referrals
+from p2pfs.dht.kad.referrals import pack_address, parse_referral, parse_referrals
 from p2pfs.dht.kad.sealed import Envelope
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
@@ -161,9 +161,9 @@ async def test_records_are_checked_as_those_of_datagrams_are() -> None:
 async def test_referrals_are_those_that_count_for_the_asker() -> None:
     async with open_node() as (node, address), open_node(address) as (_, other):
         await wait_until(lambda: len(node.contacts()) == 1)
-        near = parse_referrals(await ask(node, Find(key=bytes(20))))
+        near = parse_referrals(await ask(node, Find(key=bytes(20))), parse_referral)
         assert [each for _, each in near] == [other]
-        assert parse_referrals(await ask(node, Find(key=bytes(20)), FAR)) == []
+        assert parse_referrals(await ask(node, Find(key=bytes(20)), FAR), parse_referral) == []
 
 
 class Web:

@@ -7,7 +7,13 @@ from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
 from p2pfs.content.metainfo import MAX_META_BYTES
-from p2pfs.dht.kad.referrals import pack_address, pack_referrals, parse_address, parse_referrals
+from p2pfs.dht.kad.referrals import (
+    pack_address,
+    pack_referrals,
+    parse_address,
+    parse_referral,
+    parse_referrals,
+)
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_DATAGRAM_BYTES,
@@ -95,7 +101,7 @@ def test_twenty_referrals_and_a_proof_fit_a_datagram_in_ipv4() -> None:
         proof=proof, seen=pack_address(FOUR), token=bytes(16), referrals_4=four, count=2**31
     )
     assert len(encode_reply(ID, reply)) <= MAX_MESSAGE_BYTES
-    assert parse_referrals(parse_reply(encode_reply(ID, reply))) == pairs
+    assert parse_referrals(parse_reply(encode_reply(ID, reply)), parse_referral) == pairs
 
 
 @given(requests)
@@ -139,7 +145,7 @@ def test_well_formed_msgpack_of_any_shape_is_malformed_or_a_message(value: objec
         try:
             parsed = parse(datagram)
             if isinstance(parsed, Reply):
-                parse_referrals(parsed)
+                parse_referrals(parsed, parse_referral)
         except MalformedError:
             continue
 

@@ -1,0 +1,63 @@
+"""Whom a lookup may ask: what is known of each, and on whose path it is.  Pure.
+
+What follows from that for the others is `lookup`'s.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from p2pfs.dht.kad.caps import Place
+    from p2pfs.dht.kad.contacts import Hint
+
+# What became of a candidate.  Numbers, since it is asked hundreds of times an answer, and an enum
+# looks its members up anew each time.
+NEW, ASKED, LATE, ANSWERED, FAILED = range(5)
+# Nobody else is asked of those a referrer names whose hints are mostly dead, judged after so many.
+_JUDGED_AFTER = 4
+
+_LEFT = attrgetter("left")
+
+
+@dataclass(slots=True, eq=False)
+class Path:
+    """What began at one start; `left` is how many may still be asked on it."""
+
+    left: int
+
+
+@dataclass(slots=True, eq=False)
+class Candidate:
+    """A hint, `distance` away from the key."""
+
+    hint: Hint
+    place: Place
+    distance: int
+    # Those it could be on; once it was asked, the one that it is on.
+    paths: list[Path]
+    referrers: list[Candidate] = field(default_factory=list)
+    state: int = NEW
+    # Of the nodes that it named: those on the way to the key, and how it went with all.
+    closer: Sequence[Candidate] = ()
+    tried: int = 0
+    dead: int = 0
+
+    @property
+    def path(self) -> Path:
+        """The one that can best afford it."""
+        return max(self.paths, key=_LEFT)
+
+    @property
+    def has_share(self) -> bool:
+        """Whether any of them can."""
+        return any(map(_LEFT, self.paths))
+
+    @property
+    def is_liar(self) -> bool:
+        """Whether most of those that it named, and that were asked, are dead."""
+        return self.tried >= _JUDGED_AFTER and self.dead * 2 > self.tried
