@@ -45,6 +45,26 @@ def test_a_newcomer_begins_with_three_of_its_peers_not_with_the_first_that_answe
         assert {to for _, to in asked} == {node.address for node in peers}
 
 
+def test_a_slow_neighbour_is_met_too() -> None:
+    """Its answer comes after the time-out for strangers, and no lookup waits for it."""
+    pair = set[str]()
+
+    def latency(source: Endpoint, to: Endpoint, _random: object) -> float:
+        return 0.3 if {source.ip, to.ip} == pair else 0.02
+
+    with World(7, latency=latency) as world:
+        world.run(world.grow(60, settle=30))
+        newcomer = world.create()
+        own_id = world.network.node_id(newcomer.identity.public_key)
+        neighbour = world.closest(own_id, 1, among=world.nodes[:-1])[0]
+        pair.update((newcomer.address.ip, neighbour.address.ip))
+        peers = [node for node in world.nodes[:4] if node is not neighbour]
+        world.run(world.start(newcomer, peers))
+        world.run(asyncio.sleep(10))
+        for one, other in ((newcomer, neighbour), (neighbour, newcomer)):
+            assert one.server.table.get(other.identity.public_key) is not None
+
+
 def test_it_waits_for_dead_ones_a_moment_only() -> None:
     with World(6, latency=steady(0.05)) as world:
         world.run(world.grow(2, settle=1))

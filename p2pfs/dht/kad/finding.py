@@ -80,9 +80,13 @@ class Finder:
         """Meet nodes around a key for the table's sake, which need not be all of the closest."""
         await self._look_up(key, min(_VISITED, self._server.settings.k))
 
-    async def visit_neighbours(self) -> None:
-        """Meet those around this node, also beyond its k closest: it may be among theirs."""
-        await self._look_up(self._server.own_id, self._server.settings.k * _AROUND // 2)
+    async def visit_neighbours(self) -> list[Hint]:
+        """Meet those around this node, also beyond its k closest: it may be among theirs.
+
+        Those of them that did not answer, perhaps for once, are returned.
+        """
+        count = self._server.settings.k * _AROUND // 2
+        return (await self._look_up(self._server.own_id, count)).silent(count)
 
     async def lookup(self, key: bytes, met: Callable[[Contact], object] = lambda _: None) -> Lookup:
         """The closest nodes to a key; `met` hears at once of those that are expected among them."""

@@ -139,6 +139,12 @@ class Lookup:
             self._contacts.values(), key=lambda contact: distance(contact.node_id, self.key)
         )
 
+    def silent(self, count: int) -> list[Hint]:
+        """Of the `count` closest that not only liars named, those that have not answered."""
+        named = (each for each in self._ordered if not self._is_named_by_liars(each))
+        closest = islice(named, count)
+        return [each.hint for each in closest if each.state in (LATE, FAILED)]
+
     def unanswered(self) -> list[Hint]:
         """Those that were late and have not answered yet."""
         return [each.hint for each in self._ordered if each.state == LATE]
@@ -262,4 +268,7 @@ class Lookup:
             return True
         if state == NEW and not self._can_afford(candidate):
             return True
+        return self._is_named_by_liars(candidate)
+
+    def _is_named_by_liars(self, candidate: Candidate) -> bool:
         return bool(candidate.referrers) and self._liars.issuperset(candidate.referrers)

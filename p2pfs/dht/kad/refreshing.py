@@ -5,6 +5,7 @@ When that is done is `membership`'s, how nodes are met `finding`'s.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.buckets import BUCKETS
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from random import Random
 
+    from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.server import Server
 
 # Buckets that no lookup went through for an hour (the paper, section 2.3).
@@ -30,15 +32,24 @@ async def refresh(server: Server, looked: Callable[[], None]) -> None:
     """
     before = server.monotonic() - _STALE_SECONDS
     while True:
-        try:
-            await server.finder.visit_neighbours()
-        finally:
-            looked()
-        stale = server.table.stale_buckets(before)[:_MOST_VISITED]
-        if not stale or not server.table.answering():  # cut off: nobody would be asked
-            return
-        for bucket in stale:
-            await server.finder.visit(random_id(server.own_id, bucket, server.settings.random))
+        async with asyncio.TaskGroup() as asking_again:
+            try:
+                silent = await server.finder.visit_neighbours()
+            finally:
+                looked()
+            for address in dict.fromkeys(each.endpoint for each in silent):
+                if server.table.at(address) is None:  # else `membership` asks again
+                    asking_again.create_task(_ask_again(server, address))
+            stale = server.table.stale_buckets(before)[:_MOST_VISITED]
+            if not stale or not server.table.answering():  # cut off: nobody would be asked
+                return
+            for bucket in stale:
+                await server.finder.visit(random_id(server.own_id, bucket, server.settings.random))
+
+
+async def _ask_again(server: Server, address: Endpoint) -> None:
+    """One that is slow, or lost a datagram; the second time it is waited for twice as long."""
+    _ = await server.verify(address) or await server.verify(address)
 
 
 def random_id(own_id: bytes, bucket: int, random: Random) -> bytes:

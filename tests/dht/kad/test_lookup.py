@@ -178,6 +178,8 @@ def test_who_is_late_holds_nothing_up_but_a_place_among_the_closest() -> None:
     lookup.answered(asked[0], _there(asked[0]), [])
     assert lookup.is_over
     assert lookup.unanswered() == [slow.hint]
+    assert lookup.silent(K) == []
+    assert lookup.silent(K + 1) == [slow.hint]
     lookup.answered(slow.hint, slow, [])
     assert slow in lookup.answerers()
 
@@ -204,6 +206,7 @@ def test_of_a_referrer_whose_hints_are_dead_no_more_are_asked() -> None:
 
     lookup = _lookup(liar)
     assert len(_run(lookup, ask)) < 25
+    assert lookup.silent(K) == []
 
 
 def test_three_of_a_24_at_most_are_candidates_and_two_are_found() -> None:

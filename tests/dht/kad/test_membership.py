@@ -1,23 +1,13 @@
 from __future__ import annotations
 
-import random
-
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.membership import saved_addresses
-from p2pfs.dht.kad.refreshing import random_id
 from p2pfs.dht.memorystore import MemoryRecordStore
 from tests.dht.kad.nodes import LOOPBACK, free_port, open_node, wait_until
-
-
-@given(st.binary(min_size=20, max_size=20), st.integers(0, 159))
-def test_a_random_id_falls_into_its_bucket(own: bytes, bucket: int) -> None:
-    made = random_id(own, bucket, random.Random(bucket))
-    assert 160 - distance(own, made).bit_length() == bucket
 
 
 @given(st.lists(st.binary(max_size=60)))

@@ -1,0 +1,102 @@
+"""Filling a table whose lookups are played: what is looked for, and when that ends."""
+
+from __future__ import annotations
+
+import asyncio
+from random import Random
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.errors import SilentError
+from p2pfs.dht.kad.refreshing import random_id, refresh
+from tests.dht.kad.nodes import contact
+
+if TYPE_CHECKING:
+    from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Contact, Hint
+    from p2pfs.dht.kad.server import Server
+
+OWN = bytes(20)
+
+
+class PlayedServer:
+    """Its own finder and table; what is asked of any of the three is written down in `done`."""
+
+    def __init__(self, *stale: int) -> None:
+        self.stale, self.done = list(stale), list[str]()
+        self.silent: list[Hint] = []
+        self.known: list[Contact] = []
+        self.answers_after = 1
+        self.own_id, self.settings = OWN, SimpleNamespace(random=Random(1))
+        self.finder = self.table = self
+
+    def monotonic(self) -> float:
+        return 0.0
+
+    async def visit_neighbours(self) -> list[Hint]:
+        self.done.append("own")
+        return self.silent
+
+    async def visit(self, key: bytes) -> None:
+        bucket = 160 - int.from_bytes(key, "big").bit_length()
+        self.stale.remove(bucket)
+        self.done.append(f"bucket {bucket}")
+
+    async def verify(self, _address: Endpoint) -> bool:
+        self.done.append("again")
+        return self.done.count("again") >= self.answers_after
+
+    def at(self, address: Endpoint) -> Contact | None:
+        return next((each for each in self.known if each.endpoint == address), None)
+
+    def stale_buckets(self, _before: float) -> list[int]:
+        return list(self.stale)
+
+    def answering(self) -> int:
+        return 1
+
+    def refresh(self) -> list[str]:
+        asyncio.run(refresh(cast("Server", self), lambda: self.done.append("looked")))
+        return self.done
+
+
+def test_the_own_id_is_looked_for_before_and_after_the_buckets() -> None:
+    own = ["own", "looked"]
+    assert PlayedServer(0, 3).refresh() == [*own, "bucket 0", "bucket 3", *own]
+    assert PlayedServer().refresh() == own
+
+
+@pytest.mark.parametrize(("answers_after", "asked"), [(1, 1), (2, 2), (9, 2)])
+def test_a_silent_neighbour_is_asked_twice_more(answers_after: int, asked: int) -> None:
+    server = PlayedServer()
+    server.silent, server.answers_after = [contact(1).hint] * 2, answers_after
+    assert server.refresh() == ["own", "looked"] + ["again"] * asked
+
+
+def test_a_silent_contact_is_left_to_those_who_look_after_contacts() -> None:
+    server = PlayedServer()
+    server.silent, server.known = [contact(1).hint], [contact(1)]
+    assert server.refresh() == ["own", "looked"]
+
+
+def test_that_the_look_has_ended_is_told_when_it_fails_too() -> None:
+    server = PlayedServer()
+
+    async def fail() -> list[Hint]:
+        raise SilentError("nobody")
+
+    server.visit_neighbours = fail  # type: ignore[method-assign]
+    with pytest.raises(ExceptionGroup):
+        server.refresh()
+    assert server.done == ["looked"]
+
+
+@given(st.binary(min_size=20, max_size=20), st.integers(0, 159))
+def test_a_random_id_falls_into_its_bucket(own: bytes, bucket: int) -> None:
+    made = random_id(own, bucket, Random(bucket))
+    assert 160 - distance(own, made).bit_length() == bucket
