@@ -17,6 +17,7 @@ import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import httpx
 import msgspec
@@ -35,6 +36,8 @@ AWAY_SECONDS = (2.0, 20.0)
 PUBLISH_EVERY_SECONDS = 2.0
 SEARCH_EVERY_SECONDS = 0.5
 _ANSWER_SECONDS = 20.0
+
+T = TypeVar("T", bound=msgspec.Struct)
 
 
 @dataclass
@@ -141,7 +144,7 @@ class Crowd:
         return up_since is not None and up_since < since
 
 
-def ask(node: Node, name: str, question: object, answer: type[msgspec.Struct]) -> msgspec.Struct:
+def ask(node: Node, name: str, question: object, answer: type[T]) -> T:
     """What a node's control socket answers."""
     fd = os.open(node.home / "run", os.O_PATH)
     try:

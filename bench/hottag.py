@@ -49,7 +49,7 @@ class Found:
 
 def entries(world: World, count: int) -> list[tuple[Record, str]]:
     """Records of level 0, and the IP that each comes from."""
-    made, ips, now = [], iter(distinct_ips(world.random)), int(world.clock())
+    made, ips, now = [], distinct_ips(world.random), int(world.clock())
     for number in range(count):
         if number % ENTRIES_A_PUBLISHER == 0:
             key, ip = cheap_identity(2**41 + number).private_key, next(ips)

@@ -6,8 +6,11 @@ import ast
 import socket
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 import trio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -62,6 +65,63 @@ async def test_it_joins_stores_and_finds(mini: MiniNode) -> None:
             assert {meta["publisher"] for meta in listed} == {own_key, publisher.public_key}
 
 
+NESTED = msgspec.Raw(b"\x91" * 2_000)  # arrays in arrays
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        msgspec.Raw(b""),
+        NESTED,
+        1,
+        [],
+        ["ping"],
+        ["ping", 1],
+        ["ping", []],
+        ["ping", [1]],
+        [1, [{}]],
+    ],
+)
+def test_a_request_that_is_none_is_passed_over(mini: MiniNode, call: object) -> None:
+    with peer_of(mini) as peer:
+        for each in (call, ["ping", [{"n": bytes(16)}]]):
+            peer.send(b"\0" + bytes(20) + msgspec.msgpack.encode(each))
+        mini.listen(0.1, None)
+        assert set(msgspec.msgpack.decode(peer.recv(2048)[21:])) == {"t"}
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        NESTED,
+        1,
+        ["t"],
+        {"t": 1},
+        {"4": 1},
+        {"v": 1},
+        {"v": [1]},
+        {"p": 1},
+        {"p": [bytes(32), bytes(64), "now", 1, 1]},
+        {"p": [bytes(32), bytes(64), 1, "port", 1]},
+    ],
+)
+def test_a_reply_that_is_none_counts_as_silence(mini: MiniNode, reply: object) -> None:
+    with peer_of(mini) as peer:
+        peer.send(b"\1" + bytes(20) + msgspec.msgpack.encode(reply))
+        assert mini.listen(0.1, (peer.getsockname(), bytes(20))) is None
+
+
+@pytest.mark.parametrize("numbers", [(-1, 1, 1), (1, -1, 1), (1, 1, 2**16)])
+def test_numbers_out_of_range_are_no_proof(mini: MiniNode, numbers: tuple[int, ...]) -> None:
+    with peer_of(mini) as peer, ThreadPoolExecutor(1) as pool:
+        mini.tokens[peer.getsockname()] = bytes(16)
+        met = pool.submit(mini.meet, peer.getsockname(), "ping", {})
+        message_id = peer.recv(2048)[1:21]
+        reply = {"p": [bytes(32), bytes(64), *numbers], "a": bytes(6)}
+        peer.send(b"\1" + message_id + msgspec.msgpack.encode(reply))
+        assert met.result() is None
+
+
 async def test_its_commands_publish_and_find(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_bytes(b"notes\n")
@@ -74,6 +134,16 @@ async def test_its_commands_publish_and_find(tmp_path: Path) -> None:
             assert published.stdout == b"1 copies\n"
             found = await trio.run_process([sys.executable, *command], capture_stdout=True)
         assert found.stdout == b"'notes.txt' 6 bytes\n"
+
+
+@contextmanager
+def peer_of(mini: MiniNode) -> Iterator[socket.socket]:
+    """A socket of somebody who knows the node's address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind((LOOPBACK, 0))
+        peer.connect(mini.sock.getsockname())
+        peer.settimeout(1)
+        yield peer
 
 
 def _keys(contacts: tuple) -> set[bytes]:

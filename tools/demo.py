@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 import zlib
+from functools import partial
 from pathlib import Path
 
 from tools import samples
@@ -61,7 +62,7 @@ def show(nodes: list[Node]) -> None:
     say("Dora, who knows only Carl's address, looks around in her mount.")
     for tag in ("blue-notes", "artist:the-four-nodes", "image", "papers", "data"):
         listing = dora.mount / "by-tag" / tag
-        names = wait_until(lambda at=listing: os.listdir(at), 10, f"something under {tag}")
+        names = wait_until(partial(os.listdir, listing), 10, f"something under {tag}")
         print(f"   $ ls by-tag/{tag}\n   {'  '.join(names)}")
 
     say("She opens the song: fetched from Anna, every byte checked against its hash.")

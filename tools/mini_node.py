@@ -18,7 +18,7 @@ import time
 import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypedDict
 
 import libipld
 import msgspec
@@ -33,7 +33,11 @@ LIFETIME_SECONDS = 24 * 3600
 CHALLENGE_BYTES = 42
 Address = tuple[str, int]
 Map = dict[str, Any]
-_BAD = (ValueError, LookupError, TypeError, msgspec.MsgspecError, InvalidSignature)
+Proof = tuple[bytes, bytes, int, int, int]  # key, signature, time, UDP port, HTTPS port
+Reply = TypedDict("Reply", {"t": bytes, "p": Proof, "a": bytes, "4": bytes, "c": int,
+                            "v": list[bytes], "o": int}, total=False)  # fmt: skip
+_BAD_VALUE = (ValueError, LookupError, TypeError, OverflowError, RecursionError)
+_BAD = (*_BAD_VALUE, msgspec.MsgspecError, InvalidSignature)
 
 
 @dataclass(frozen=True)
@@ -122,7 +126,7 @@ def unpack(raw: bytes) -> Address:
     return socket.inet_ntoa(raw[:4]), int.from_bytes(raw[4:], "big")
 
 
-def proof_body(nonce: bytes, asker: bytes, asked: bytes, proof: list[Any]) -> bytes:
+def proof_body(nonce: bytes, asker: bytes, asked: bytes, proof: Proof) -> bytes:
     key, _, at, *ports = proof
     named = b"".join(bytes([len(each)]) + each for each in (asker, asked))
     packed = b"".join(port.to_bytes(2, "big") for port in ports)
@@ -171,13 +175,12 @@ class MiniNode:
         """The meta-infos under a tag that hold, of all its holders."""
         key, found = key_of(["tag", tag, 0, 0]), {}
         for each in self.lookup(key):
-            for value in (self.ask(each, "get", {"k": key}) or {}).get("v", []):
+            for value in (self.ask(each, "get", {"k": key}) or Reply()).get("v", []):
                 try:
                     meta = libipld.decode_dag_cbor(value)
-                    signed = {name: meta[name] for name in meta if name != "sig"}
-                    signed["cid"] = Link(meta["cid"])  # links are decoded to plain bytes
-                    covered, signer = cbor(signed), meta["publisher"]
-                    self.network.verify(signer, "p2pfs-meta-1", covered, meta["sig"])
+                    signed: Map = {**meta, "cid": Link(meta["cid"])}  # was decoded to plain bytes
+                    signature = signed.pop("sig")
+                    self.network.verify(meta["publisher"], "p2pfs-meta-1", cbor(signed), signature)
                 except _BAD:
                     break  # one wrong value spoils the rest
                 found[value] = meta
@@ -203,20 +206,19 @@ class MiniNode:
                     hints.setdefault(unpack(packed[at + 32 : at + 38]), known)
         return sorted(answered, key=lambda a: self.network.distance(self.contacts[a], key))[:K]
 
-    def meet(self, to: Address, name: str, body: Map) -> Map | None:
+    def meet(self, to: Address, name: str, body: Map) -> Reply | None:
         """As `ask`, of somebody who is to prove his key and may list this node."""
-        nonce = os.urandom(16)
-        reply = self.ask(to, name, {**body, "s": public(self.key), "n": nonce, "a": pack(to)})
+        asked = {**body, "s": public(self.key), "n": os.urandom(16), "a": pack(to)}
+        reply = self.ask(to, name, asked) or Reply()
         try:
-            proof, seen = reply["p"], reply["a"]  # type: ignore[index]  # None is a TypeError below
-            covered = proof_body(nonce, seen, pack(to), proof)
+            covered = proof_body(asked["n"], reply["a"], pack(to), proof := reply["p"])
             self.network.verify(proof[0], "p2pfs-proof-1", covered, proof[1])
         except _BAD:
             return None
         self.contacts[to] = proof[0]
         return reply
 
-    def ask(self, to: Address, name: str, body: Map) -> Map | None:
+    def ask(self, to: Address, name: str, body: Map) -> Reply | None:
         """The reply to a request that carries the asked node's token."""
         reply = None if to in self.tokens else self._exchange(to, "ping", {"n": os.urandom(16)})
         for _ in range(2):  # a token may have grown old
@@ -229,22 +231,21 @@ class MiniNode:
                 break
         return reply
 
-    def _exchange(self, to: Address, name: str, body: Map) -> Map | None:
+    def _exchange(self, to: Address, name: str, body: Map) -> Reply | None:
         message_id = os.urandom(20)
         self.sock.sendto(b"\0" + message_id + msgspec.msgpack.encode([name, [body]]), to)
         return self.listen(ANSWER_SECONDS, (to, message_id))
 
-    def listen(self, seconds: float, awaited: tuple[Address, bytes] | None) -> Map | None:
+    def listen(self, seconds: float, awaited: tuple[Address, bytes] | None) -> Reply | None:
         """Answer others for so long, or until the awaited reply comes."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
             self.sock.settimeout(left)
             try:
                 data, source = self.sock.recvfrom(2048)
-                body = msgspec.msgpack.decode(data[21:])
                 if data[0] == 1 and (source, data[1:21]) == awaited:
-                    return dict(body)
-                if data[0] == 0 and (answer := self._answer(len(data), *body, source)):
+                    return msgspec.msgpack.decode(data[21:], type=Reply)
+                if data[0] == 0 and (answer := self._answer(data, source)):
                     self.sock.sendto(b"\1" + data[1:21] + msgspec.msgpack.encode(answer), source)
             except TimeoutError:
                 break
@@ -252,20 +253,20 @@ class MiniNode:
                 continue  # others may send what they like
         return None
 
-    def _answer(self, length: int, name: str, arguments: list[Map], source: Address) -> Map | None:
+    def _answer(self, data: bytes, source: Address) -> Map | None:
+        name, arguments = msgspec.msgpack.decode(data[21:], type=tuple[str, list[Map]])
         body, epoch = arguments[0], int(time.time()) // 300
         fresh, last = (self._token(source, each) for each in (epoch, epoch - 1))
         if body.get("t") not in (fresh, last):  # never more than was asked with
-            return {"t": fresh} if length >= CHALLENGE_BYTES else None
+            return {"t": fresh} if len(data) >= CHALLENGE_BYTES else None
         known = b"".join(key + pack(at) for at, key in self.contacts.items() if at != source)
         kinds: Map = {"find": {"c": 0, "4": known[: K * 38]}, "get": {"v": []}, "store": {"o": 3}}
         reply = {"t": fresh, **kinds.get(name, {})}
         if "n" in body:
-            port = self.sock.getsockname()[1]
-            proof = [public(self.key), b"", int(time.time()), port, port]
-            covered = proof_body(body["n"], pack(source), body["a"], proof)
-            proof[1] = self.network.sign(self.key, "p2pfs-proof-1", covered)
-            reply |= {"p": proof, "a": pack(source)}
+            key, now, port = public(self.key), int(time.time()), self.sock.getsockname()[1]
+            covered = proof_body(body["n"], pack(source), body["a"], (key, b"", now, port, port))
+            signature = self.network.sign(self.key, "p2pfs-proof-1", covered)
+            reply |= {"p": (key, signature, now, port, port), "a": pack(source)}
         return reply
 
     def _token(self, source: Address, epoch: int) -> bytes:

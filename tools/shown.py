@@ -90,7 +90,8 @@ class Reader:
 
     def _run(self, command: str) -> tuple[str, int]:
         """What it prints, on both streams, and its exit code."""
-        shell, said = self._shell, []
+        shell = self._shell
+        said: list[str] = []
         assert shell.stdin is not None  # noqa: S101 opened as a pipe above
         assert shell.stdout is not None  # noqa: S101
         shell.stdin.write(f"{command}\nprintf '\\n\\x04%d\\n' $?\n")

@@ -6,7 +6,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import msgspec
 
@@ -35,6 +35,14 @@ _VICTIM = Endpoint("9.9.9.9", 7117)
 # Datagrams in 5 min from one node to an address that never answers.
 _MOST_FIRST = 3
 _WINDOW_SECONDS = 300.0
+
+
+class _Common(TypedDict):
+    """What a request of any kind may carry."""
+
+    token: bytes | None
+    nonce: bytes | None
+    sender: bytes | None
 
 
 def amplification(scale: Scale) -> Iterator[Row]:
@@ -73,7 +81,7 @@ def _requests(random: Random) -> Iterator[Request]:
     for token in (None, random.randbytes(16)):
         for nonce in (None, random.randbytes(16)):
             for sender in (None, random.randbytes(32)):
-                common = {"token": token, "nonce": nonce, "sender": sender}
+                common: _Common = {"token": token, "nonce": nonce, "sender": sender}
                 yield Ping(**common)
                 yield Find(key=random.randbytes(20), **common)
                 yield Get(key=random.randbytes(20), **common)

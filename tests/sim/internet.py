@@ -146,4 +146,4 @@ class Attachment:
 def _normal(uniform: float) -> float:
     """A standard normal value out of a uniform one (Tukey's lambda, good to 0.01)."""
     clipped = min(max(uniform, 1e-6), 1 - 1e-6)
-    return (clipped**0.1349 - (1 - clipped) ** 0.1349) / 0.1975
+    return (math.pow(clipped, 0.1349) - math.pow(1 - clipped, 0.1349)) / 0.1975

@@ -12,12 +12,20 @@ import itertools
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections import deque
     from collections.abc import Callable
     from contextvars import Context
 
 # Most timers guard an answer that comes: those that were cancelled are swept out when they are so
 # many, and more than half of all.
 _MOST_CANCELLED = 1_000
+
+
+class _Timer(asyncio.TimerHandle):
+    """As asyncio's own; with the mark that its loop keeps there, which typeshed leaves out."""
+
+    __slots__ = ()
+    _scheduled: bool
 
 
 class _Posted:
@@ -27,6 +35,7 @@ class _Posted:
     """
 
     __slots__ = ("_scheduled", "args", "callback")
+    _scheduled: bool
     _cancelled = False
 
     def __init__(self, callback: Callable[..., object], args: tuple[object, ...]) -> None:
@@ -51,11 +60,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
     in memory that costs as much as what is in it.
     """
 
+    # Of asyncio's own loop, where typeshed leaves them out.
+    _ready: deque[asyncio.Handle | _Posted]
+    _stopping: bool
+
     def __init__(self) -> None:
         super().__init__()
         self._now = 0.0
         # Compared in C; those due at the same time go off in the order in which they were set.
-        self._timers: list[tuple[float, int, asyncio.TimerHandle | _Posted]] = []
+        self._timers: list[tuple[float, int, _Timer | _Posted]] = []
         self._numbers = itertools.count()
         self._cancelled = 0
 
@@ -68,8 +81,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         callback: Callable[..., object],
         *args: object,
         context: Context | None = None,
-    ) -> asyncio.TimerHandle:
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
+    ) -> _Timer:
+        timer = _Timer(when, callback, args, self, context)
         timer._scheduled = True
         heapq.heappush(self._timers, (when, next(self._numbers), timer))
         return timer
@@ -79,7 +92,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         due = self._now + seconds
         heapq.heappush(self._timers, (due, next(self._numbers), _Posted(callback, args)))
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
+    def _timer_handle_cancelled(self, handle: _Timer) -> None:
         self._cancelled += handle._scheduled
 
     def _run_once(self) -> None:
@@ -106,7 +119,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             raise StuckError("nothing is ready, and nothing is due")
         return self._timers[0][0]
 
-    def _popped(self) -> asyncio.TimerHandle | _Posted:
+    def _popped(self) -> _Timer | _Posted:
         timer = heapq.heappop(self._timers)[2]
         timer._scheduled = False
         self._cancelled -= timer.cancelled()

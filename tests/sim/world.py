@@ -260,7 +260,7 @@ def _seldom_collecting() -> Iterator[None]:
         gc.set_threshold(*usual)
 
 
-def distinct_ips(random: Random) -> Iterable[str]:
+def distinct_ips(random: Random) -> Iterator[str]:
     """Global IPv4 addresses in shuffled order, no two of one /16."""
     wide = [(first, second) for first in range(1, 224) for second in range(256)]
     random.shuffle(wide)
