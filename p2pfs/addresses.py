@@ -158,7 +158,7 @@ def scope(ip: str) -> Scope:
     return Scope.GLOBAL
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)  # else its hash costs more than what is remembered
 class Neighbourhood:
     """The prefixes that count beside the global Internet: attached subnets, and the setting `lan`.
 
@@ -188,7 +188,9 @@ class Neighbourhood:
 
     def is_near(self, ip: str) -> bool:
         """Whether the limits per IP and per prefix do not apply: loopback, attached, `lan`."""
-        return scope(ip) is Scope.LOOPBACK or _within(self.attached + self.lan, ip)
+        if scope(ip) is Scope.LOOPBACK:
+            return True
+        return bool(self.attached or self.lan) and _is_in_prefixes(self, ip)
 
 
 @lru_cache(_REMEMBERED)
@@ -264,6 +266,12 @@ def _parsed(ip: str) -> IPv4Address | IPv6Address:
 
 def _inside(network: IPv4Network | IPv6Network, ip: str) -> bool:
     return _parsed(ip) in network
+
+
+@lru_cache(_REMEMBERED)
+def _is_in_prefixes(neighbourhood: Neighbourhood, ip: str) -> bool:
+    """Asked a dozen times a datagram, and a lookup asks it of all contacts."""
+    return _within(neighbourhood.attached + neighbourhood.lan, ip)
 
 
 def _within(networks: tuple[IPv4Network | IPv6Network, ...], ip: str) -> bool:

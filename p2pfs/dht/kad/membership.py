@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.budget import RateLimit
@@ -65,8 +66,8 @@ class Membership:
 
     def __init__(self, server: Server, peers: Iterable[Endpoint], saved: Iterable[bytes]) -> None:
         self._server = server
-        self._peers = tuple(peers)
-        self._saved = tuple(saved_addresses(saved))
+        self._peers = dict.fromkeys(peers)
+        self._saved = dict.fromkeys(saved_addresses(saved))
         self._found: dict[Endpoint, int] = {}  # how often each is still to be tried
         self._knocked: dict[Endpoint, float] = {}
         self._busy: dict[Endpoint, asyncio.Task[None]] = {}
@@ -82,11 +83,11 @@ class Membership:
     @property
     def known(self) -> tuple[Endpoint, ...]:
         """Where the user, or the last run, says that nodes are."""
-        return tuple(dict.fromkeys(self._peers + self._saved))
+        return tuple(self._peers | self._saved)
 
     def add_peer(self, address: Endpoint) -> None:
         """Knock at an address, as if it had been named at the start."""
-        self._peers = (*self._peers, address)
+        self._peers[address] = None
         self._server.named_ips.add(address.ip)
         self._look_around()
 
@@ -256,8 +257,8 @@ class Membership:
         records = self._server.settings.records
         contacts = sorted(self._server.contacts(), key=lambda each: -each.last_seen)
         if contacts:
-            addresses = [each.endpoint for each in contacts if each.answers]
-            self._saved = tuple(dict.fromkeys([*addresses, *self._saved]))[:_MOST_SAVED]
+            latest = dict.fromkeys(each.endpoint for each in contacts if each.answers)
+            self._saved = dict.fromkeys(islice(latest | self._saved, _MOST_SAVED))
             try:
                 records.keep_contacts(
                     (each.public_key + pack_address(each.endpoint), each.last_seen)
