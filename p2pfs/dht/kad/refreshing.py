@@ -49,7 +49,8 @@ async def refresh(server: Server, looked: Callable[[], None]) -> None:
 
 async def _ask_again(server: Server, address: Endpoint) -> None:
     """One that is slow, or lost a datagram; the second time it is waited for twice as long."""
-    _ = await server.verify(address) or await server.verify(address)
+    if not await server.verify(address):
+        await server.verify(address)
 
 
 def random_id(own_id: bytes, bucket: int, random: Random) -> bytes:
