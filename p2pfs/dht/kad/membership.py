@@ -82,12 +82,12 @@ class Membership:
 
     @property
     def known(self) -> tuple[Endpoint, ...]:
-        """Where the user, or the last run, says that nodes are."""
+        """Where the user, or the last run, says that nodes are; any thread."""
         return tuple(self._peers | self._saved)
 
     def add_peer(self, address: Endpoint) -> None:
         """Knock at an address, as if it had been named at the start."""
-        self._peers[address] = None
+        self._peers = {**self._peers, address: None}
         self._server.named_ips.add(address.ip)
         self._look_around()
 

@@ -28,7 +28,8 @@ async def refresh(server: Server, looked: Callable[[], None]) -> None:
     """Look for the own id and into old buckets, until there is none into which nobody has looked.
 
     Those met in the buckets know of neighbours that the first few did not.  `looked` is called
-    after each look for the own id, however it ended.
+    after each look for the own id, however it ended; neighbours that were silent in it are asked
+    again beside the visits.
     """
     before = server.monotonic() - _STALE_SECONDS
     while True:
