@@ -6,6 +6,7 @@ Whom to ask next is `lookup`'s; what a region is, `estimate`'s.
 from __future__ import annotations
 
 import asyncio
+from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,7 @@ from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from p2pfs.dht.kad.contacts import Contact, Hint
     from p2pfs.dht.kad.server import Server
@@ -30,9 +31,12 @@ if TYPE_CHECKING:
 
 # Of a region in which somebody has made ids for a key: twice k of his, and the honest k among them.
 _MOST_OF_A_REGION = 60
-# The closest that a visit waits for: with all 20 joining took a sixth more datagrams, and tables
-# were no fuller, nor freer of colluders.
-_VISITED = 8
+# The closest that a visit waits for, and where it begins: with more of either joining takes more
+# datagrams, and tables are hardly fuller, nor freer of colluders (docs/decisions/joining.md).
+_VISITED = 4
+_KNOWN_STARTS, _STRANGE_STARTS = 4, 8
+# Strangers are taken from so many times as many, so that they need not be of one network.
+_SPREAD = 4
 # Halves of k: of a newcomer's neighbours one in 700 did not come to know it when it met its own k
 # alone, one in 3,000 so.
 _AROUND = 3
@@ -76,34 +80,64 @@ class Finder:
             tell(contact)
         return chosen
 
-    async def visit(self, key: bytes) -> None:
-        """Meet nodes around a key for the table's sake, which need not be all of the closest."""
-        await self._look_up(key, min(_VISITED, self._server.settings.k))
+    async def visit(self, key: bytes, heard: Iterable[Hint]) -> Lookup:
+        """Meet nodes around a key for the table's sake, which need not be all of the closest.
 
-    async def visit_neighbours(self) -> list[Hint]:
-        """Meet those around this node, also beyond its k closest: it may be among theirs.
-
-        Those of them that did not answer, perhaps for once, are returned.
+        It begins at a few contacts and at more strangers out of those that were `heard` of: to ask
+        a contact once more brings only what it names, a stranger comes to know this node as well.
         """
-        count = self._server.settings.k * _AROUND // 2
-        return (await self._look_up(self._server.own_id, count)).silent(count)
+        known, strangers = self._starts(key), self._strangers(key, heard)
+        starts = [*known[:_KNOWN_STARTS], *strangers, *known[_KNOWN_STARTS:]]
+        trusted = one_at_most(starts, self._server.announced)[: _KNOWN_STARTS + _STRANGE_STARTS]
+        lookup = self._lookup(key, trusted, min(_VISITED, self._server.settings.k))
+        await self._run(lookup)
+        return lookup
+
+    async def meet_neighbours(self) -> Lookup:
+        """Meet those around this node, also beyond its k closest: it may be among theirs."""
+        own_id, count = self._server.own_id, self._server.settings.k * _AROUND // 2
+        lookup = self._lookup(own_id, self._starts(own_id), count)
+        await self._run(lookup)
+        return lookup
+
+    async def meet_more(self, neighbours: Lookup) -> None:
+        """Go on with that from contacts that have come into the table since."""
+        neighbours.resume(self._starts(neighbours.key))
+        await self._run(neighbours)
 
     async def lookup(self, key: bytes, met: Callable[[Contact], object] = lambda _: None) -> Lookup:
         """The closest nodes to a key; `met` hears at once of those that are expected among them."""
-        return await self._look_up(key, self._server.settings.k, met)
+        lookup = self._lookup(key, self._starts(key), self._server.settings.k)
+        await self._run(lookup, met)
+        return lookup
 
-    async def _look_up(
-        self, key: bytes, count: int, met: Callable[[Contact], object] = lambda _: None
-    ) -> Lookup:
-        """The same of the `count` closest."""
-        server, reach = self._server, self.estimate.reach
+    def _starts(self, key: bytes) -> list[Hint]:
+        """The contacts, the closest first, but those of one network after each other."""
+        table = self._server.table
+        known = spread_out(table.closest(key, len(table)), self._is_near)
+        return [contact.hint for contact in one_at_most(known, self._server.announced)]
+
+    def _strangers(self, key: bytes, heard: Iterable[Hint]) -> list[Hint]:
+        """The closest of them that were never asked."""
+        table, was_asked = self._server.table, self._server.acquaintances.was_asked
+        new = (
+            each
+            for each in heard
+            if table.get(each.public_key) is None and not was_asked(each.endpoint)
+        )
+        closest = nsmallest(
+            _STRANGE_STARTS * _SPREAD, new, key=lambda each: distance(each.node_id, key)
+        )
+        return spread_out(closest, self._is_near)[:_STRANGE_STARTS]
+
+    def _lookup(self, key: bytes, starts: list[Hint], count: int) -> Lookup:
+        return Lookup(key, self._server.own_key, starts, self._is_near, count)
+
+    async def _run(self, lookup: Lookup, met: Callable[[Contact], object] = lambda _: None) -> None:
+        server, key, reach = self._server, lookup.key, self.estimate.reach
         shown = key
         if reach is not None:
             shown = blinded(key, reach, server.settings.random.randbytes(NODE_ID_BYTES))
-        known = spread_out(server.table.closest(key, len(server.table)), self._is_near)
-        trusted = one_at_most(known, server.announced)
-        starts = [contact.hint for contact in trusted]
-        lookup = Lookup(key, server.own_key, starts, self._is_near, count)
         server.table.touch(key, server.monotonic())
 
         async def ask(candidate: Hint) -> None:
@@ -115,8 +149,7 @@ class Finder:
         for late in lookup.unanswered():
             server.failed(late.endpoint)  # if it is a contact, it is asked again soon
         if lookup.is_over:  # one that was cut short may have missed many
-            self.estimate.found(key, lookup.closest(), count)
-        return lookup
+            self.estimate.found(key, lookup.closest(), lookup.k)
 
     async def whole_region(self, lookup: Lookup) -> list[Contact]:
         """Everybody as far as the k closest are expected to reach, looked for from several points.

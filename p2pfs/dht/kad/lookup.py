@@ -29,6 +29,9 @@ if TYPE_CHECKING:
 
 # With half of all nodes colluding 8 paths miss three times in a hundred, 24 once in two hundred.
 STARTS = 24
+# A lookup that goes on does so from so many: the neighbours' neighbours are known already, and it
+# only takes one honest node that was not to lead out of a circle of liars.
+_MORE_STARTS = 8
 # Next steps taken from each answer: with one, half of all paths end at the first colluder; with
 # three a lookup among 10,000 nodes comes near to its bound.
 _STEPS = 2
@@ -57,7 +60,7 @@ class Lookup:
         k: int = K,
     ) -> None:
         self.key = key
-        self._k = k
+        self.k = k
         self._own_key = own_key
         self._is_near = is_near
         self._candidates: dict[Hint, Candidate] = {}
@@ -69,12 +72,11 @@ class Lookup:
         # What paths that ended at their start leave to the others; in the end, what all leave.
         self._spare = 0
         self._under_way = 0
-        hints = list(islice(starts, STARTS))
-        self._paths = [Path(MAX_ASKED // len(hints)) for _ in hints]
-        added = [self._add(hint, path) for hint, path in zip(hints, self._paths, strict=True)]
-        # Those of them that have not answered yet.
-        self._starts = [each for each in added if each is not None]
+        self._paths: list[Path] = []
+        self._starts: list[Candidate] = []  # those of them that have not answered yet
         self._open: list[Candidate] = []  # whose next steps are still to be taken
+        hints = list(islice(starts, STARTS))
+        self._begin(hints, MAX_ASKED // max(1, len(hints)))
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
@@ -86,6 +88,15 @@ class Lookup:
                 self._ask(each)
                 chosen.append(each.hint)
         return chosen
+
+    def resume(self, starts: Iterable[Hint]) -> None:
+        """Begin at more nodes, the first few of these that it has not asked yet.
+
+        What it knows and whom it asked stays, so that those who have answered are not asked again.
+        """
+        known = self._candidates
+        fresh = (each for each in starts if each not in known or known[each].state == NEW)
+        self._begin(islice(fresh, _MORE_STARTS), MAX_ASKED // STARTS)
 
     def answered(self, asked: Hint, contact: Contact, named: Iterable[Hint]) -> None:
         """The node that was asked proved to be `contact`, perhaps another than was hinted at."""
@@ -126,11 +137,11 @@ class Lookup:
         if self._is_going_on:
             return False
         hopefuls = (each for each in self._ordered if not self._is_out(each))
-        return all(each.state == ANSWERED for each in first_within(hopefuls, self._k))
+        return all(each.state == ANSWERED for each in first_within(hopefuls, self.k))
 
     def closest(self, count: int | None = None) -> list[Contact]:
         """The k, or `count`, proven nodes that answered and obey the caps, the closest first."""
-        wanted = self._k if count is None else count
+        wanted = self.k if count is None else count
         return list(islice(capped(self.answerers(), self._is_near), wanted))
 
     def answerers(self) -> list[Contact]:
@@ -145,6 +156,11 @@ class Lookup:
         closest = islice(named, count)
         return [each.hint for each in closest if each.state in (LATE, FAILED)]
 
+    def unasked(self) -> list[Hint]:
+        """Those that not only liars named, and that there was no need to ask."""
+        named = (each for each in self._ordered if each.state == NEW)
+        return [each.hint for each in named if not self._is_named_by_liars(each)]
+
     def unanswered(self) -> list[Hint]:
         """Those that were late and have not answered yet."""
         return [each.hint for each in self._ordered if each.state == LATE]
@@ -152,6 +168,15 @@ class Lookup:
     @property
     def _is_going_on(self) -> bool:
         return any(each.state in (NEW, ASKED) for each in self._awaited())
+
+    def _begin(self, hints: Iterable[Hint], share: int) -> None:
+        """Each is the head of a path on which so many may be asked."""
+        for hint in hints:
+            path = Path(share)
+            self._paths.append(path)
+            start = self._add(hint, path)
+            if start is not None:
+                self._starts.append(start)
 
     def _pool_shares(self) -> None:
         """Once no path waits for anybody, what they have left is for the k closest of all."""
@@ -227,7 +252,7 @@ class Lookup:
         In the place of those that are late others are, so that their answers come in time.  Some
         come twice.
         """
-        nearest = first_within(self._prompt(self._ordered), self._k)  # as into the result
+        nearest = first_within(self._prompt(self._ordered), self.k)  # as into the result
         return chain(self._prompt(self._starts), self._next_steps(), nearest)
 
     def _next_steps(self) -> Iterator[Candidate]:

@@ -6,6 +6,7 @@ When that is done is `membership`'s, how nodes are met `finding`'s.
 from __future__ import annotations
 
 import asyncio
+from itertools import chain, islice
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.buckets import BUCKETS
@@ -16,12 +17,16 @@ if TYPE_CHECKING:
     from random import Random
 
     from p2pfs.addresses import Endpoint
+    from p2pfs.dht.kad.contacts import Hint
+    from p2pfs.dht.kad.lookup import Lookup
     from p2pfs.dht.kad.server import Server
 
 # Buckets that no lookup went through for an hour (the paper, section 2.3).
 _STALE_SECONDS = 3_600.0
 # Visited in a row, before the own neighbours are looked for again.
 _MOST_VISITED = 20
+# Of nodes that were named and not asked: what the answers of two lookups can name.
+_MOST_HEARD = 4_096
 
 
 async def refresh(server: Server, looked: Callable[[], None]) -> None:
@@ -31,21 +36,34 @@ async def refresh(server: Server, looked: Callable[[], None]) -> None:
     after each look for the own id, however it ended; neighbours that were silent in it are asked
     again beside the visits.
     """
+    finder, settings = server.finder, server.settings
     before = server.monotonic() - _STALE_SECONDS
+    around: Lookup | None = None
+    heard: dict[Hint, None] = {}
     while True:
         async with asyncio.TaskGroup() as asking_again:
             try:
-                silent = await server.finder.visit_neighbours()
+                if around is None:
+                    around = await finder.meet_neighbours()
+                else:
+                    await finder.meet_more(around)
             finally:
                 looked()
-            for address in dict.fromkeys(each.endpoint for each in silent):
+            for address in dict.fromkeys(each.endpoint for each in around.silent(around.k)):
                 if server.table.at(address) is None:  # else `membership` asks again
                     asking_again.create_task(_ask_again(server, address))
             stale = server.table.stale_buckets(before)[:_MOST_VISITED]
             if not stale or not server.table.answering():  # cut off: nobody would be asked
                 return
+            heard = _latest(around, heard)
             for bucket in stale:
-                await server.finder.visit(random_id(server.own_id, bucket, server.settings.random))
+                key = random_id(server.own_id, bucket, settings.random)
+                heard = _latest(await finder.visit(key, heard), heard)
+
+
+def _latest(lookup: Lookup, heard: dict[Hint, None]) -> dict[Hint, None]:
+    """Whom it has heard of and not asked, and those of before."""
+    return dict.fromkeys(islice(chain(lookup.unasked(), heard), _MOST_HEARD))
 
 
 async def _ask_again(server: Server, address: Endpoint) -> None:

@@ -253,3 +253,52 @@ def test_another_node_at_the_address_is_asked_as_itself() -> None:
 def test_the_own_key_is_no_candidate() -> None:
     lookup = Lookup(KEY, OWN, [Hint(OWN, bytes(20), ENDPOINT)], lambda _: True)
     assert lookup.is_over
+
+
+def test_it_goes_on_from_those_that_it_has_not_asked_and_leaves_the_others_alone() -> None:
+    old, new = _by_distance([contact(n) for n in range(6)]), contact(9)
+    lookup = _lookup(*old)
+    by_hint = {each.hint: each for each in (*old, new)}
+    asked = _run(lookup, lambda hint: lookup.answered(hint, by_hint[hint], []))
+    assert set(asked) == {each.hint for each in old}
+    lookup.resume([*asked, new.hint])
+    assert not lookup.is_over
+    assert _run(lookup, lambda hint: lookup.answered(hint, new, [_at(1)])) == [new.hint, _at(1)]
+    assert set(lookup.closest()) >= {*old, new}
+
+
+def test_it_goes_on_though_its_120_questions_are_used_up() -> None:
+    numbers = itertools.count(1)
+
+    def closer(_hint: Hint) -> None:
+        lookup.answered(_hint, _there(_hint), [_at(2**159 - next(numbers))])
+
+    lookup = Lookup(KEY, OWN, [_at(2**159)], lambda _: True)
+    assert len(_run(lookup, closer)) == MAX_ASKED
+    fresh = [contact(number) for number in range(20)]
+    by_hint = {each.hint: each for each in fresh}
+    lookup.resume(by_hint)
+    asked = _run(lookup, lambda hint: lookup.answered(hint, by_hint.get(hint) or _there(hint), []))
+    assert set(list(by_hint)[:8]) <= set(asked)
+    assert len(asked) <= 8 * MAX_ASKED // STARTS
+
+
+def test_those_that_were_named_and_not_asked_are_heard_of() -> None:
+    start = contact(1)
+    lookup = _lookup(start)
+    lookup.todo()
+    named = [_at(2**159 + number) for number in range(2 * K)]
+    lookup.answered(start.hint, start, named)
+    asked = lookup.todo()
+    assert asked
+    assert set(lookup.unasked()) == set(named) - set(asked)
+
+
+def test_of_whom_only_liars_have_named_nothing_is_heard() -> None:
+    start = contact(1)
+    lookup = _lookup(start)
+    lookup.todo()
+    lookup.answered(start.hint, start, [_at(number) for number in range(1, 2 * K)])
+    for dead in lookup.todo():
+        lookup.failed(dead)
+    assert lookup.unasked() == []

@@ -17,6 +17,8 @@ from p2pfs.dht.kad.refreshing import random_id, refresh
 from tests.dht.kad.nodes import contact
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.contacts import Contact, Hint
     from p2pfs.dht.kad.server import Server
@@ -25,27 +27,43 @@ OWN = bytes(20)
 
 
 class PlayedServer:
-    """Its own finder and table; what is asked of any of the three is written down in `done`."""
+    """Its own finder, table and lookups; what is asked of any is written down in `done`."""
 
     def __init__(self, *stale: int) -> None:
         self.stale, self.done = list(stale), list[str]()
-        self.silent: list[Hint] = []
+        self.gone: list[Hint] = []
+        self.named: list[Hint] = []
+        self.heard: list[list[Hint]] = []
         self.known: list[Contact] = []
         self.answers_after = 1
-        self.own_id, self.settings = OWN, SimpleNamespace(random=Random(1))
+        self.own_id, self.settings, self.k = OWN, SimpleNamespace(random=Random(1)), 30
         self.finder = self.table = self
 
     def monotonic(self) -> float:
         return 0.0
 
-    async def visit_neighbours(self) -> list[Hint]:
+    async def meet_neighbours(self) -> PlayedServer:
         self.done.append("own")
-        return self.silent
+        return self
 
-    async def visit(self, key: bytes) -> None:
+    async def meet_more(self, neighbours: PlayedServer) -> None:
+        assert neighbours is self
+        self.done.append("own, on")
+
+    async def visit(self, key: bytes, heard: Iterable[Hint]) -> PlayedServer:
         bucket = 160 - int.from_bytes(key, "big").bit_length()
         self.stale.remove(bucket)
         self.done.append(f"bucket {bucket}")
+        self.heard.append(list(heard))
+        self.named = [contact(bucket).hint]
+        return self
+
+    def silent(self, count: int) -> list[Hint]:
+        assert count == self.k
+        return self.gone
+
+    def unasked(self) -> list[Hint]:
+        return self.named
 
     async def verify(self, _address: Endpoint) -> bool:
         self.done.append("again")
@@ -66,31 +84,47 @@ class PlayedServer:
 
 
 def test_the_own_id_is_looked_for_before_and_after_the_buckets() -> None:
-    own = ["own", "looked"]
-    assert PlayedServer(0, 3).refresh() == [*own, "bucket 0", "bucket 3", *own]
-    assert PlayedServer().refresh() == own
+    begun, on = ["own", "looked"], ["own, on", "looked"]
+    assert PlayedServer(0, 3).refresh() == [*begun, "bucket 0", "bucket 3", *on]
+    assert PlayedServer().refresh() == begun
+
+
+def test_visits_are_told_of_those_that_were_heard_of_before_the_latest_first() -> None:
+    server = PlayedServer(1, 2, 3)
+    server.named = [contact(9).hint]
+    server.refresh()
+    numbers = [[9], [1, 9], [2, 1, 9]]
+    assert server.heard == [[contact(number).hint for number in each] for each in numbers]
+
+
+def test_no_more_are_remembered_than_two_lookups_can_name() -> None:
+    server = PlayedServer(1, 2)
+    server.named = [contact(number).hint for number in range(10, 5_000)]
+    server.refresh()
+    assert [len(each) for each in server.heard] == [4_096, 4_096]
+    assert server.heard[1][0] == contact(1).hint
 
 
 @pytest.mark.parametrize(("answers_after", "asked"), [(1, 1), (2, 2), (9, 2)])
 def test_a_silent_neighbour_is_asked_twice_more(answers_after: int, asked: int) -> None:
     server = PlayedServer()
-    server.silent, server.answers_after = [contact(1).hint] * 2, answers_after
+    server.gone, server.answers_after = [contact(1).hint] * 2, answers_after
     assert server.refresh() == ["own", "looked"] + ["again"] * asked
 
 
 def test_a_silent_contact_is_left_to_those_who_look_after_contacts() -> None:
     server = PlayedServer()
-    server.silent, server.known = [contact(1).hint], [contact(1)]
+    server.gone, server.known = [contact(1).hint], [contact(1)]
     assert server.refresh() == ["own", "looked"]
 
 
 def test_that_the_look_has_ended_is_told_when_it_fails_too() -> None:
     server = PlayedServer()
 
-    async def fail() -> list[Hint]:
+    async def fail() -> PlayedServer:
         raise SilentError("nobody")
 
-    server.visit_neighbours = fail  # type: ignore[method-assign]
+    server.meet_neighbours = fail  # type: ignore[method-assign]
     with pytest.raises(ExceptionGroup):
         server.refresh()
     assert server.done == ["looked"]
