@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, TypeGuard
 
 import msgspec
 
-from p2pfs.dht.kad.referrals import pack_address, pack_referrals, parse_address
+from p2pfs.dht.kad.referrals import MAX_REFERRALS, pack_address, pack_referrals, parse_address
 from p2pfs.dht.kad.wire import (
     HEADER_BYTES,
     MAX_MESSAGE_BYTES,
@@ -110,7 +110,7 @@ class Answers:
         return near or self.rate.allows(source.ip, self.monotonic())
 
     def _whole(self, request: Request, source: Endpoint, token: bytes | None) -> Reply:
-        """The reply with its proof, a new token, and referrals in the room that is left."""
+        """The reply with its proof, a new token, and referrals."""
         try:
             reply = self._answer(request, source)
         except RecordStoreError as error:  # others tell of a disk that fails once a minute
@@ -171,17 +171,14 @@ class Answers:
         return Reply(values=tuple(values), more=max(0, more))
 
     def _with_referrals(self, reply: Reply, request: Find, source: Endpoint) -> Reply:
-        """As many of the closest contacts as fit, without what is of no use to the asker."""
+        """With the closest contacts, without what is of no use to the asker."""
         asker, counts = request.asker, self.neighbourhood.counts
         closest = [
             (contact.public_key, contact.endpoint)
             for contact in self.table.closest(request.key, self.table.k + 1)
             if contact.public_key != asker and contact.endpoint != source
             if counts(contact.endpoint.ip, source.ip)
-        ][: self.table.k]
-        while True:
-            packed_4, packed_6 = pack_referrals(closest)
-            whole = msgspec.structs.replace(reply, referrals_4=packed_4, referrals_6=packed_6)
-            if len(encode_reply(_NO_ID, whole)) <= MAX_MESSAGE_BYTES or not closest:
-                return whole
-            closest.pop()
+        ][: min(self.table.k, MAX_REFERRALS)]
+        # Twenty of IPv6 fit a datagram with all that may stand beside them, to two bytes.
+        packed_4, packed_6 = pack_referrals(closest)
+        return msgspec.structs.replace(reply, referrals_4=packed_4, referrals_6=packed_6)

@@ -29,8 +29,10 @@ class Lookout:
     def look(self, now: float) -> None:
         """Send what is due to the near and to the far."""
         detour = self._server.detour
+        if not detour.is_offered:
+            return
         for near in (True, False):
-            if near in self._under_way or not detour.is_offered:
+            if near in self._under_way:
                 continue
             if detour.is_taken(near=near):
                 if now - self._probed[near] >= PROBE_SECONDS:

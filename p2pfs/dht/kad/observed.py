@@ -51,6 +51,8 @@ class Observed:
         return self._believed
 
     def _most_said(self) -> tuple[Endpoint, ...]:
+        if len(self._groups) == 1:  # as nearly always
+            return tuple(self._groups)
         groups = {seen: len(said_by) for seen, said_by in self._groups.items()}
         most: Counter[tuple[bool, bool]] = Counter()
         for seen, count in groups.items():

@@ -12,7 +12,7 @@ from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.proof import Prover, proven
-from p2pfs.dht.kad.referrals import pack_address, parse_referral, parse_referrals
+from p2pfs.dht.kad.referrals import MAX_REFERRALS, pack_address, parse_referral, parse_referrals
 from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.table import Table
 from p2pfs.dht.kad.tokens import Tokens
@@ -23,6 +23,7 @@ from p2pfs.dht.kad.wire import (
     Find,
     Get,
     Ping,
+    Proof,
     Reach,
     Reply,
     Request,
@@ -220,8 +221,25 @@ def test_referrals_fit_a_datagram_in_both_families_and_leave_out_the_asker() -> 
     assert reply is not None
     assert len(encode_reply(bytes(20), reply)) <= MAX_MESSAGE_BYTES
     referred = parse_referrals(reply, parse_referral)
-    assert len(referred) >= 18
+    assert len(referred) == 20
     assert asker.public_key not in {key for key, _ in referred}
+
+
+def test_twenty_referrals_fit_beside_the_largest_of_all_else() -> None:
+    largest = Reply(
+        token=bytes(16),
+        proof=Proof(bytes(32), bytes(64), 2**63, 65_535, 65_535),
+        seen=bytes(18),
+        referrals_6=bytes(MAX_REFERRALS * 50),
+        count=2**31 - 1,
+    )
+    for of_ipv4 in range(MAX_REFERRALS + 1):
+        reply = msgspec.structs.replace(
+            largest,
+            referrals_4=bytes(of_ipv4 * 38),
+            referrals_6=bytes((MAX_REFERRALS - of_ipv4) * 50),
+        )
+        assert len(encode_reply(bytes(20), reply)) <= MAX_MESSAGE_BYTES
 
 
 def test_loopback_contacts_are_not_told_to_the_world() -> None:
