@@ -129,6 +129,7 @@ class Asker:
     async def _ask_by_detour(self, to: Endpoint, request: Request) -> tuple[Reply, bytes]:
         """Who asks so does not say who he is: he could not be asked back."""
         self._need_budget(to)
+        self._acquaintances.asking(to)
         try:
             reply, key = await self._detour.ask(to, request)
         except SilentError:

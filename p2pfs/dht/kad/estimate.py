@@ -58,7 +58,9 @@ class SizeEstimate:
         # A visit to a few does not say whether there are k at all; the own lookup before it does.
         knows_all = rank < self._k and self._kth and self._kth[-1] == _EVERYWHERE
         if len(closest) >= rank and not knows_all:
-            kth = min(kth, distance(closest[rank - 1].node_id, key) * self._k // rank)
+            # Medians, as all of these enter one: half of all r-th ids are within (r - 1/3) / N.
+            away = distance(closest[rank - 1].node_id, key)
+            kth = min(kth, away * (3 * self._k - 1) // (3 * rank - 1))
         self._kth.append(kth)
 
     def encode(self) -> bytes:

@@ -31,12 +31,14 @@ if TYPE_CHECKING:
 
 # Of a region in which somebody has made ids for a key: twice k of his, and the honest k among them.
 _MOST_OF_A_REGION = 60
-# The closest that a visit waits for, and where it begins: with more of either joining takes more
-# datagrams, and tables are hardly fuller, nor freer of colluders (docs/decisions/joining.md).
-_VISITED = 4
-_KNOWN_STARTS, _STRANGE_STARTS = 4, 8
+# The closest that a visit waits for, and where it begins: with more of them joining takes more
+# datagrams, and what is found is hardly more (docs/decisions/joining.md).
+_VISITED = 2
+_KNOWN_STARTS, _STRANGE_STARTS = 2, 6
 # Strangers are taken from so many times as many, so that they need not be of one network.
 _SPREAD = 4
+# Where another look for the own id begins.
+_MORE_KNOWN, _MORE_STRANGE = 8, 4
 # Halves of k: of a newcomer's neighbours one in 700 did not come to know it when it met its own k
 # alone, one in 3,000 so.
 _AROUND = 3
@@ -86,30 +88,31 @@ class Finder:
         It begins at a few contacts and at more strangers out of those that were `heard` of: to ask
         a contact once more brings only what it names, a stranger comes to know this node as well.
         """
-        known, strangers = self._starts(key), self._strangers(key, heard)
+        known, strangers = self._starts(key), self._strangers(key, heard, _STRANGE_STARTS)
         starts = [*known[:_KNOWN_STARTS], *strangers, *known[_KNOWN_STARTS:]]
-        trusted = one_at_most(starts, self._server.announced)[: _KNOWN_STARTS + _STRANGE_STARTS]
-        lookup = self._lookup(key, trusted, min(_VISITED, self._server.settings.k))
-        await self._run(lookup)
-        return lookup
+        count = min(_VISITED, self._server.settings.k)
+        return await self._meet(key, starts[: _KNOWN_STARTS + _STRANGE_STARTS], count)
 
-    async def meet_neighbours(self) -> Lookup:
-        """Meet those around this node, also beyond its k closest: it may be among theirs."""
+    async def meet_neighbours(
+        self, before: Lookup | None = None, heard: Iterable[Hint] = ()
+    ) -> Lookup:
+        """Meet those around this node, also beyond its k closest: it may be among theirs.
+
+        Who has answered `before` is not asked again.  That goes on from contacts all over the table
+        and a few strangers: its neighbourhood is known, and if it lies, others lead out of it.
+        """
         own_id, count = self._server.own_id, self._server.settings.k * _AROUND // 2
-        lookup = self._lookup(own_id, self._starts(own_id), count)
-        await self._run(lookup)
-        return lookup
-
-    async def meet_more(self, neighbours: Lookup) -> None:
-        """Go on with that from contacts that have come into the table since."""
-        neighbours.resume(self._starts(neighbours.key))
-        await self._run(neighbours)
+        starts, answered = self._starts(own_id), () if before is None else before.answerers()
+        if answered:
+            keys = {contact.public_key for contact in answered}
+            new = [hint for hint in starts if hint.public_key not in keys]
+            strangers = self._strangers(own_id, heard, _MORE_STRANGE)
+            starts = [*_evenly(new, _MORE_KNOWN), *strangers]
+        return await self._meet(own_id, starts, count, answered)
 
     async def lookup(self, key: bytes, met: Callable[[Contact], object] = lambda _: None) -> Lookup:
         """The closest nodes to a key; `met` hears at once of those that are expected among them."""
-        lookup = self._lookup(key, self._starts(key), self._server.settings.k)
-        await self._run(lookup, met)
-        return lookup
+        return await self._meet(key, self._starts(key), self._server.settings.k, met=met)
 
     def _starts(self, key: bytes) -> list[Hint]:
         """The contacts, the closest first, but those of one network after each other."""
@@ -117,24 +120,30 @@ class Finder:
         known = spread_out(table.closest(key, len(table)), self._is_near)
         return [contact.hint for contact in one_at_most(known, self._server.announced)]
 
-    def _strangers(self, key: bytes, heard: Iterable[Hint]) -> list[Hint]:
-        """The closest of them that were never asked."""
-        table, was_asked = self._server.table, self._server.acquaintances.was_asked
+    def _strangers(self, key: bytes, heard: Iterable[Hint], count: int) -> list[Hint]:
+        """The closest of them that were never asked; who is on the LAN is knocked at anyway."""
+        server = self._server
         new = (
             each
             for each in heard
-            if table.get(each.public_key) is None and not was_asked(each.endpoint)
+            if server.table.get(each.public_key) is None
+            if not server.acquaintances.was_asked(each.endpoint)
+            if each.endpoint not in server.announced
         )
-        closest = nsmallest(
-            _STRANGE_STARTS * _SPREAD, new, key=lambda each: distance(each.node_id, key)
-        )
-        return spread_out(closest, self._is_near)[:_STRANGE_STARTS]
+        closest = nsmallest(count * _SPREAD, new, key=lambda each: distance(each.node_id, key))
+        return spread_out(closest, self._is_near)[:count]
 
-    def _lookup(self, key: bytes, starts: list[Hint], count: int) -> Lookup:
-        return Lookup(key, self._server.own_key, starts, self._is_near, count)
-
-    async def _run(self, lookup: Lookup, met: Callable[[Contact], object] = lambda _: None) -> None:
-        server, key, reach = self._server, lookup.key, self.estimate.reach
+    async def _meet(
+        self,
+        key: bytes,
+        starts: list[Hint],
+        count: int,
+        answered: Iterable[Contact] = (),
+        met: Callable[[Contact], object] = lambda _: None,
+    ) -> Lookup:
+        """The lookup of the `count` closest that begins there, as far as it came."""
+        server, reach = self._server, self.estimate.reach
+        lookup = Lookup(key, server.own_key, starts, self._is_near, count, answered)
         shown = key
         if reach is not None:
             shown = blinded(key, reach, server.settings.random.randbytes(NODE_ID_BYTES))
@@ -149,7 +158,8 @@ class Finder:
         for late in lookup.unanswered():
             server.failed(late.endpoint)  # if it is a contact, it is asked again soon
         if lookup.is_over:  # one that was cut short may have missed many
-            self.estimate.found(key, lookup.closest(), lookup.k)
+            self.estimate.found(key, lookup.closest(), count)
+        return lookup
 
     async def whole_region(self, lookup: Lookup) -> list[Contact]:
         """Everybody as far as the k closest are expected to reach, looked for from several points.
@@ -216,3 +226,9 @@ class Finder:
 
 def _within(contact: Contact, key: bytes, reach: int | None) -> bool:
     return reach is None or distance(contact.node_id, key) <= reach
+
+
+def _evenly(ordered: list[Hint], count: int) -> list[Hint]:
+    """So many of them, from all of the list."""
+    length = len(ordered)
+    return [ordered[at * length // count] for at in range(count)] if length > count else ordered

@@ -29,9 +29,6 @@ if TYPE_CHECKING:
 
 # With half of all nodes colluding 8 paths miss three times in a hundred, 24 once in two hundred.
 STARTS = 24
-# A lookup that goes on does so from so many: the neighbours' neighbours are known already, and it
-# only takes one honest node that was not to lead out of a circle of liars.
-_MORE_STARTS = 8
 # Next steps taken from each answer: with one, half of all paths end at the first colluder; with
 # three a lookup among 10,000 nodes comes near to its bound.
 _STEPS = 2
@@ -49,7 +46,10 @@ _DISTANCE = attrgetter("distance")
 
 
 class Lookup:
-    """The search for the k nodes closest to a key, from hints out of the own table."""
+    """The search for the k nodes closest to a key, from hints out of the own table.
+
+    Who has answered an earlier one for it need not be asked again.
+    """
 
     def __init__(
         self,
@@ -58,6 +58,7 @@ class Lookup:
         starts: Iterable[Hint],
         is_near: Callable[[str], bool],
         k: int = K,
+        answered: Iterable[Contact] = (),
     ) -> None:
         self.key = key
         self.k = k
@@ -72,11 +73,17 @@ class Lookup:
         # What paths that ended at their start leave to the others; in the end, what all leave.
         self._spare = 0
         self._under_way = 0
-        self._paths: list[Path] = []
-        self._starts: list[Candidate] = []  # those of them that have not answered yet
-        self._open: list[Candidate] = []  # whose next steps are still to be taken
         hints = list(islice(starts, STARTS))
-        self._begin(hints, MAX_ASKED // max(1, len(hints)))
+        self._paths = [Path(MAX_ASKED // len(hints)) for _ in hints]
+        added = [self._add(hint, path) for hint, path in zip(hints, self._paths, strict=True)]
+        # Those of them that have not answered yet.
+        self._starts = [each for each in added if each is not None]
+        self._open: list[Candidate] = []  # whose next steps are still to be taken
+        for contact in answered:
+            self._contacts[contact.public_key] = contact
+            candidate = self._add(contact.hint, Path(0))
+            if candidate is not None:
+                candidate.state = ANSWERED
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
@@ -88,15 +95,6 @@ class Lookup:
                 self._ask(each)
                 chosen.append(each.hint)
         return chosen
-
-    def resume(self, starts: Iterable[Hint]) -> None:
-        """Begin at more nodes, the first few of these that it has not asked yet.
-
-        What it knows and whom it asked stays, so that those who have answered are not asked again.
-        """
-        known = self._candidates
-        fresh = (each for each in starts if each not in known or known[each].state == NEW)
-        self._begin(islice(fresh, _MORE_STARTS), MAX_ASKED // STARTS)
 
     def answered(self, asked: Hint, contact: Contact, named: Iterable[Hint]) -> None:
         """The node that was asked proved to be `contact`, perhaps another than was hinted at."""
@@ -168,15 +166,6 @@ class Lookup:
     @property
     def _is_going_on(self) -> bool:
         return any(each.state in (NEW, ASKED) for each in self._awaited())
-
-    def _begin(self, hints: Iterable[Hint], share: int) -> None:
-        """Each is the head of a path on which so many may be asked."""
-        for hint in hints:
-            path = Path(share)
-            self._paths.append(path)
-            start = self._add(hint, path)
-            if start is not None:
-                self._starts.append(start)
 
     def _pool_shares(self) -> None:
         """Once no path waits for anybody, what they have left is for the k closest of all."""

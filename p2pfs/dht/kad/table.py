@@ -172,6 +172,11 @@ class Table:
         """Contacts that failed, and are due to be asked again."""
         return [entry.contact for entry in self._failing.values() if now >= entry.check_at]
 
+    def quiet(self, before: float) -> list[Contact]:
+        """Contacts that answered last time, and have not been heard of since `before`."""
+        entries = self._entries.values()
+        return [each.contact for each in entries if each.seen < before and not each.failures]
+
     def answering(self) -> int:
         """How many contacts answered last time."""
         return len(self._entries) - len(self._failing)

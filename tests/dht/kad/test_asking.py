@@ -48,7 +48,7 @@ class PlayedNode:
     answered = sent
 
 
-def _asker(node: PlayedNode) -> Asker:
+def _asker(node: PlayedNode, acquaintances: Acquaintances) -> Asker:
     settings = SimpleNamespace(
         network=NETWORK, random=Random(1), clock=lambda: 0.0, monotonic=lambda: 0.0
     )
@@ -57,14 +57,14 @@ def _asker(node: PlayedNode) -> Asker:
         cast("Detour", node),
         cast("Settings", settings),
         lambda: 1,
-        Acquaintances(),
+        acquaintances,
         lambda _to: True,
         lambda request, _token, _to: request,
     )
 
 
 def _run(act: Callable[[Asker], Coroutine[Any, Any, None]], node: PlayedNode) -> None:
-    asker = _asker(node)
+    asker = _asker(node, Acquaintances())
     asyncio.run(act(asker))
     assert asker._handshakes == {}
 
@@ -113,3 +113,20 @@ def test_silence_is_no_verdict_for_ever(attempts: int) -> None:
 
     node = PlayedNode(*[None] * attempts, Reply(token=TOKEN))
     _run(act, node)
+
+
+def test_who_was_asked_by_detour_was_asked() -> None:
+    """Else lookups would take it for a stranger, again and again."""
+
+    class Blocked(PlayedNode):
+        def is_taken_to(self, _to: Endpoint) -> bool:
+            return True
+
+        async def ask(self, _to: Endpoint, _request: Request) -> tuple[Reply, bytes]:
+            raise SilentError("nobody")
+
+    acquaintances = Acquaintances()
+    asker = _asker(Blocked(), acquaintances)
+    with pytest.raises(SilentError):
+        asyncio.run(asker.ask(TO, Find(key=bytes(20))))
+    assert acquaintances.was_asked(TO)

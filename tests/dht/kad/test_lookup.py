@@ -255,32 +255,22 @@ def test_the_own_key_is_no_candidate() -> None:
     assert lookup.is_over
 
 
-def test_it_goes_on_from_those_that_it_has_not_asked_and_leaves_the_others_alone() -> None:
-    old, new = _by_distance([contact(n) for n in range(6)]), contact(9)
-    lookup = _lookup(*old)
-    by_hint = {each.hint: each for each in (*old, new)}
-    asked = _run(lookup, lambda hint: lookup.answered(hint, by_hint[hint], []))
-    assert set(asked) == {each.hint for each in old}
-    lookup.resume([*asked, new.hint])
-    assert not lookup.is_over
-    assert _run(lookup, lambda hint: lookup.answered(hint, new, [_at(1)])) == [new.hint, _at(1)]
-    assert set(lookup.closest()) >= {*old, new}
+def test_who_has_answered_an_earlier_one_is_found_and_not_asked() -> None:
+    old, new = [contact(n) for n in range(30)], contact(99)
+    lookup = Lookup(KEY, OWN, [new.hint], lambda _: True, K, old)
+    named = [each.hint for each in old]
+    assert _run(lookup, lambda hint: lookup.answered(hint, new, named)) == [new.hint]
+    assert lookup.closest() == _by_distance([*old, new])[:K]
+    assert Lookup(KEY, OWN, [], lambda _: True, K, old).is_over
 
 
-def test_it_goes_on_though_its_120_questions_are_used_up() -> None:
-    numbers = itertools.count(1)
-
-    def closer(_hint: Hint) -> None:
-        lookup.answered(_hint, _there(_hint), [_at(2**159 - next(numbers))])
-
-    lookup = Lookup(KEY, OWN, [_at(2**159)], lambda _: True)
-    assert len(_run(lookup, closer)) == MAX_ASKED
-    fresh = [contact(number) for number in range(20)]
-    by_hint = {each.hint: each for each in fresh}
-    lookup.resume(by_hint)
-    asked = _run(lookup, lambda hint: lookup.answered(hint, by_hint.get(hint) or _there(hint), []))
-    assert set(list(by_hint)[:8]) <= set(asked)
-    assert len(asked) <= 8 * MAX_ASKED // STARTS
+def test_beside_those_of_an_earlier_one_all_others_may_be_asked() -> None:
+    """What they had said is forgotten; they are not taken for liars, nor any path for used up."""
+    start, old, nearer = contact(99), [_there(_at(2**150 + n)) for n in range(K)], _at(1)
+    lookup = Lookup(KEY, OWN, [start.hint], lambda _: True, K, old)
+    assert lookup.todo() == [start.hint]
+    lookup.answered(start.hint, start, [nearer])
+    assert lookup.todo() == [nearer]
 
 
 def test_those_that_were_named_and_not_asked_are_heard_of() -> None:

@@ -35,20 +35,20 @@ class PlayedServer:
         self.named: list[Hint] = []
         self.heard: list[list[Hint]] = []
         self.known: list[Contact] = []
-        self.answers_after = 1
+        self.not_heard_of: list[Contact] = []
+        self.answers_after = self.others = 1
         self.own_id, self.settings, self.k = OWN, SimpleNamespace(random=Random(1)), 30
         self.finder = self.table = self
 
     def monotonic(self) -> float:
         return 0.0
 
-    async def meet_neighbours(self) -> PlayedServer:
-        self.done.append("own")
+    async def meet_neighbours(
+        self, before: PlayedServer | None, heard: Iterable[Hint]
+    ) -> PlayedServer:
+        assert bool(list(heard)) == (before is not None)
+        self.done.append("own, on" if before is self else "own")
         return self
-
-    async def meet_more(self, neighbours: PlayedServer) -> None:
-        assert neighbours is self
-        self.done.append("own, on")
 
     async def visit(self, key: bytes, heard: Iterable[Hint]) -> PlayedServer:
         bucket = 160 - int.from_bytes(key, "big").bit_length()
@@ -76,7 +76,10 @@ class PlayedServer:
         return list(self.stale)
 
     def answering(self) -> int:
-        return 1
+        return self.others
+
+    def quiet(self, _before: float) -> list[Contact]:
+        return self.not_heard_of
 
     def refresh(self) -> list[str]:
         asyncio.run(refresh(cast("Server", self), lambda: self.done.append("looked")))
@@ -97,7 +100,7 @@ def test_visits_are_told_of_those_that_were_heard_of_before_the_latest_first() -
     assert server.heard == [[contact(number).hint for number in each] for each in numbers]
 
 
-def test_no_more_are_remembered_than_two_lookups_can_name() -> None:
+def test_no_more_are_remembered_than_fit() -> None:
     server = PlayedServer(1, 2)
     server.named = [contact(number).hint for number in range(10, 5_000)]
     server.refresh()
@@ -118,10 +121,19 @@ def test_a_silent_contact_is_left_to_those_who_look_after_contacts() -> None:
     assert server.refresh() == ["own", "looked"]
 
 
+@pytest.mark.parametrize(("others", "asked"), [(1, 2), (0, 0)])
+def test_who_was_not_heard_of_is_asked_in_the_end_unless_nobody_answers(
+    others: int, asked: int
+) -> None:
+    server = PlayedServer()
+    server.others, server.not_heard_of = others, [contact(1), contact(2)]
+    assert server.refresh() == ["own", "looked"] + ["again"] * asked
+
+
 def test_that_the_look_has_ended_is_told_when_it_fails_too() -> None:
     server = PlayedServer()
 
-    async def fail() -> PlayedServer:
+    async def fail(_before: object, _heard: object) -> PlayedServer:
         raise SilentError("nobody")
 
     server.meet_neighbours = fail  # type: ignore[method-assign]

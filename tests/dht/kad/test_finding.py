@@ -1,0 +1,135 @@
+"""Where looks for the table's sake begin; what they ask is played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from p2pfs.addresses import Neighbourhood
+from p2pfs.dht.kad import finding
+from p2pfs.dht.kad.acquaintances import Acquaintances
+from p2pfs.dht.kad.contacts import Contact, Hint, distance
+from p2pfs.dht.kad.finding import Finder
+from p2pfs.dht.kad.lookup import Lookup
+from p2pfs.dht.kad.server import Server
+from p2pfs.dht.kad.table import Table
+from tests.dht.kad.nodes import NETWORK, contact
+
+KEY, OWN = bytes(20), b"\xff" * 20
+
+
+class Asker(SimpleNamespace):
+    """A server as far as a finder looks at it; whoever a lookup begins at is in `begun`."""
+
+    def __init__(self, contacts: Iterable[Contact]) -> None:
+        neighbourhood = Neighbourhood()
+        super().__init__(
+            settings=SimpleNamespace(k=20, network=NETWORK, neighbourhood=neighbourhood),
+            own_id=OWN,
+            own_key=bytes(32),
+            table=Table(OWN, neighbourhood.is_near),
+            acquaintances=Acquaintances(),
+            announced={},
+            monotonic=lambda: 0.0,
+            begun=[],
+        )
+        for each in contacts:
+            assert self.table.admit(each, 0.0)
+
+    @property
+    def finder(self) -> Finder:
+        return Finder(cast("Server", self))
+
+
+def _far(numbers: Iterable[int]) -> list[Contact]:
+    """Each in a network of its own."""
+    return [contact(number, f"{1 + number // 200}.{1 + number % 200}.1.1") for number in numbers]
+
+
+def _by_distance(contacts: Iterable[Contact], key: bytes) -> list[Hint]:
+    return [each.hint for each in sorted(contacts, key=lambda each: distance(each.node_id, key))]
+
+
+@pytest.fixture(autouse=True)
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[Hint]:
+    """Whom lookups ask first; nobody answers."""
+    starts: list[Hint] = []
+
+    async def crawl(lookup: Lookup, *_: object) -> None:
+        starts.extend(lookup.todo())
+
+    monkeypatch.setattr(finding, "crawl", crawl)
+    return starts
+
+
+async def test_a_visit_begins_at_two_contacts_and_the_six_closest_strangers(
+    begun: list[Hint],
+) -> None:
+    known, strangers = _far(range(20)), _far(range(1_600, 1_700))
+    await Asker(known).finder.visit(KEY, [each.hint for each in strangers])
+    expected = _by_distance(known, KEY)[:2] + _by_distance(strangers, KEY)[:32]
+    assert set(begun) <= set(expected)
+    assert len(begun) == 8
+
+
+async def test_contacts_take_the_places_of_strangers_that_are_missing(begun: list[Hint]) -> None:
+    known = _far(range(20))
+    await Asker(known).finder.visit(KEY, ())
+    assert set(begun) == set(_by_distance(known, KEY)[:8])
+
+
+async def test_no_stranger_was_asked_before_or_is_known_or_announced_on_the_lan(
+    begun: list[Hint],
+) -> None:
+    known, strangers = _far(range(10)), _far(range(1_600, 1_603))
+    server = Asker(known)
+    server.acquaintances.asking(strangers[0].endpoint)
+    server.announced[strangers[1].endpoint] = None
+    await server.finder.visit(KEY, [each.hint for each in (*known, *strangers)])
+    assert strangers[2].hint in begun
+    assert not {strangers[0].hint, strangers[1].hint} & set(begun)
+
+
+async def test_what_strangers_are_named_takes_no_place_of_contacts_on_the_lan(
+    begun: list[Hint],
+) -> None:
+    known = [contact(number) for number in range(6)]
+    server = Asker(known)
+    server.announced.update(dict.fromkeys(each.endpoint for each in known))
+    await server.finder.visit(KEY, [each.hint for each in _far(range(1_600, 1_601))])
+    assert len({each.hint for each in known} & set(begun)) >= 6
+
+
+async def test_of_strangers_in_one_network_not_all_are_asked(begun: list[Hint]) -> None:
+    crowd = [contact(number, f"9.9.{number}.1") for number in range(12)]
+    others = _far(range(1_600, 1_608))
+    heard = [each.hint for each in (*crowd, *others)]
+    await Asker(()).finder.visit(KEY, heard)
+    assert len(begun) == 6
+    assert sum(hint.endpoint.ip.startswith("9.9.") for hint in begun) <= 1
+
+
+async def test_another_look_for_the_own_id_begins_all_over_the_table_and_at_four_strangers(
+    begun: list[Hint],
+) -> None:
+    known, strangers = _far(range(60)), _far(range(1_600, 1_620))
+    finder = Asker(known[:40]).finder
+    own = cast("Server", finder._server).own_id
+    before = Lookup(own, bytes(32), [], lambda _: False, 30, known[40:])
+    after = await finder.meet_neighbours(before, [each.hint for each in strangers])
+    new = _by_distance(known[:40], own)
+    assert [hint for hint in begun if hint in new] == [new[at * 5] for at in range(8)]
+    assert len(begun) == 12
+    assert {each.public_key for each in after.answerers()} == {
+        each.public_key for each in known[40:]
+    }
+
+
+async def test_one_after_a_look_that_nobody_answered_begins_anew(begun: list[Hint]) -> None:
+    known = _far(range(40))
+    before = Lookup(OWN, bytes(32), [], lambda _: False, 30)
+    await Asker(known).finder.meet_neighbours(before, ())
+    assert len(begun) == 24
