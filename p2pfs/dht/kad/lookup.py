@@ -106,9 +106,17 @@ class Lookup:
             return
         self._settle(candidate, ANSWERED)
         self._contacts.setdefault(contact.public_key, contact)
-        path, away = candidate.path, candidate.distance
-        added = [self._add(hint, path, candidate) for hint in named]
-        closer = [each for each in added if each is not None and each.distance < away]
+        path, away, known = candidate.path, candidate.distance, self._candidates
+        closer = []
+        for hint in named:
+            each = known.get(hint) or self._welcomed(hint)
+            if each is None:
+                continue
+            if each.state == NEW:
+                each.paths.append(path)
+                each.referrers.append(candidate)
+            if each.distance < away:
+                closer.append(each)
         candidate.closer = sorted(closer, key=_DISTANCE)
         self._open.append(candidate)
         self._pool_shares()
@@ -210,22 +218,23 @@ class Lookup:
         if candidate is not None and candidate.state == NEW:
             self._starts.append(candidate)
 
-    def _add(self, hint: Hint, path: Path, referrer: Candidate | None = None) -> Candidate | None:
-        """The candidate of a hint; None for one that is not welcome."""
-        candidate = self._candidates.get(hint)
-        if candidate is None:
-            where = place(hint.endpoint.ip, self._is_near)
-            if not self._is_welcome(hint, where):
-                return None
-            candidate = Candidate(hint, where, distance(hint.node_id, self.key), [])
-            self._candidates[hint] = candidate
-            self._addresses[hint.public_key] += 1
-            self._narrow[where.narrow] += 1
-            insort(self._ordered, candidate, key=_DISTANCE)
-        if candidate.state == NEW:
+    def _add(self, hint: Hint, path: Path) -> Candidate | None:
+        """The candidate of a hint at which a path begins; None for one that is not welcome."""
+        candidate = self._candidates.get(hint) or self._welcomed(hint)
+        if candidate is not None and candidate.state == NEW:
             candidate.paths.append(path)
-            if referrer is not None:
-                candidate.referrers.append(referrer)
+        return candidate
+
+    def _welcomed(self, hint: Hint) -> Candidate | None:
+        """A hint as a candidate, unless it is not welcome."""
+        where = place(hint.endpoint.ip, self._is_near)
+        if not self._is_welcome(hint, where):
+            return None
+        candidate = Candidate(hint, where, distance(hint.node_id, self.key), [])
+        self._candidates[hint] = candidate
+        self._addresses[hint.public_key] += 1
+        self._narrow[where.narrow] += 1
+        insort(self._ordered, candidate, key=_DISTANCE)
         return candidate
 
     def _is_welcome(self, hint: Hint, where: Place) -> bool:
