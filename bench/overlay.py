@@ -27,6 +27,9 @@ from bench.overlaycells.forks import forked
 # So that a run can be told from another, and found again.
 _FIRST_SEED = 1
 _SMALL_LOOKUPS = 40
+# Networks of gigabytes wait for memory more than for the processor: on huge pages, for which
+# glibc's allocator asks and Python's own does not, one more node among 3,000 takes a sixth less.
+_HUGE_PAGES = {"PYTHONMALLOC": "malloc", "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def main() -> None:
@@ -89,5 +92,13 @@ def _number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def _with_huge_pages() -> None:
+    """Begin anew with them, unless that is done, or somebody has set either otherwise."""
+    if _HUGE_PAGES.keys().isdisjoint(os.environ):
+        again = [sys.executable, "-m", "bench.overlay", *sys.argv[1:]]
+        os.execve(sys.executable, again, os.environ | _HUGE_PAGES)  # noqa: S606 this very program
+
+
 if __name__ == "__main__":
+    _with_huge_pages()
     main()

@@ -6,7 +6,6 @@ Whom to ask next is `lookup`'s; what a region is, `estimate`'s.
 from __future__ import annotations
 
 import asyncio
-from heapq import nsmallest
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -122,15 +121,16 @@ class Finder:
 
     def _strangers(self, key: bytes, heard: Iterable[Hint], count: int) -> list[Hint]:
         """The closest of them that were never asked; who is on the LAN is knocked at anyway."""
-        server = self._server
+        server, at = self._server, int.from_bytes(key, "big")
+        ordered = sorted(heard, key=lambda each: int.from_bytes(each.node_id, "big") ^ at)
         new = (
             each
-            for each in heard
+            for each in ordered
             if server.table.get(each.public_key) is None
             if not server.acquaintances.was_asked(each.endpoint)
             if each.endpoint not in server.announced
         )
-        closest = nsmallest(count * _SPREAD, new, key=lambda each: distance(each.node_id, key))
+        closest = islice(new, count * _SPREAD)
         return spread_out(closest, self._is_near)[:count]
 
     async def _meet(
