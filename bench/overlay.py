@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import platform
 import sys
 import time
 from dataclasses import replace
@@ -94,8 +95,8 @@ def _number(value: float) -> str:
 
 def _with_huge_pages() -> None:
     """Begin anew with them, unless that is done, or somebody has set either otherwise."""
-    if _HUGE_PAGES.keys().isdisjoint(os.environ):
-        again = [sys.executable, "-m", "bench.overlay", *sys.argv[1:]]
+    if platform.libc_ver()[0] == "glibc" and _HUGE_PAGES.keys().isdisjoint(os.environ):
+        again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, os.environ | _HUGE_PAGES)  # noqa: S606 this very program
 
 

@@ -7,6 +7,7 @@ an answer, `server`.
 from __future__ import annotations
 
 import asyncio
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -33,6 +34,14 @@ if TYPE_CHECKING:
 
 # A datagram that shows whether any get through is waited for as long as the slowest.
 _PROBE_SECONDS = 1.5
+
+
+@dataclass(slots=True)
+class _Handshake:
+    """Asking for a token, shared by all who need it; ends when the last of them leaves."""
+
+    task: asyncio.Task[bytes]
+    waiting: int = 0
 
 
 class Asker:
@@ -63,8 +72,7 @@ class Asker:
         self._clock = settings.clock
         self._monotonic = settings.monotonic
         self.clocks = Clocks()
-        # Whoever is asked for a token, until that has ended: others who need it wait for that.
-        self._handshakes: dict[Endpoint, asyncio.Event] = {}
+        self._handshakes: dict[Endpoint, _Handshake] = {}
 
     async def ask(self, to: Endpoint, request: Request) -> Reply:
         """The reply to a request; raises SilentError, MalformedError."""
@@ -145,24 +153,26 @@ class Asker:
         return reply
 
     async def _token(self, to: Endpoint) -> bytes:
-        while (token := self._acquaintances.token(to, self._monotonic())) is None:
-            others = self._handshakes.get(to)
-            if others is None:
-                return await self._shake_hands(to)
-            await others.wait()
-            if self._acquaintances.is_silent(to, self._monotonic()):
-                raise SilentError(f"{to} has just kept silent")
-        return token
+        token = self._acquaintances.token(to, self._monotonic())
+        if token is not None:
+            return token
+        handshake = self._handshakes.get(to)
+        if handshake is None:
+            handshake = _Handshake(asyncio.create_task(self._shake_hands(to)))
+            self._handshakes[to] = handshake
+        handshake.waiting += 1
+        try:
+            return await asyncio.shield(handshake.task)
+        finally:
+            handshake.waiting -= 1
+            if not handshake.waiting:
+                self._handshakes.pop(to, None)
+                handshake.task.cancel()
 
     async def _shake_hands(self, to: Endpoint) -> bytes:
         self._need_budget(to)
-        ended = self._handshakes[to] = asyncio.Event()
-        try:
-            # The nonce only pads: a request must not be smaller than the token it asks for.
-            reply = await self._timed(to, Ping(nonce=self._random.randbytes(NONCE_BYTES)))
-        finally:
-            del self._handshakes[to]
-            ended.set()
+        # The nonce only pads: a request must not be smaller than the token it asks for.
+        reply = await self._timed(to, Ping(nonce=self._random.randbytes(NONCE_BYTES)))
         if reply.token is None:
             raise MalformedError("an answer without a token")
         self._acquaintances.keep_token(to, reply.token, self._monotonic())

@@ -55,6 +55,8 @@ class SizeEstimate:
         if not closest:
             return
         rank, kth = min(self._k, count), _EVERYWHERE
+        if len(closest) < rank < self._k:  # others were silent, or the network is tiny
+            return
         # A visit to a few does not say whether there are k at all; the own lookup before it does.
         knows_all = rank < self._k and self._kth and self._kth[-1] == _EVERYWHERE
         if len(closest) >= rank and not knows_all:

@@ -28,6 +28,8 @@ _MOST_VISITED = 20
 # Of nodes that were named and not asked: more than a round among honest nodes hears of; liars could
 # name ten times as many.  300 bytes each.
 _MOST_HEARD = 4_096
+# At once, as a lookup has under way; a full table is gone through within an hour.
+_MOST_QUIET = 32
 
 
 async def refresh(server: Server, looked: Callable[[], None]) -> None:
@@ -57,9 +59,10 @@ async def refresh(server: Server, looked: Callable[[], None]) -> None:
             for bucket in stale:
                 key = random_id(server.own_id, bucket, settings.random)
                 heard = _latest(await finder.visit(key, heard), heard)
-    for contact in server.table.quiet(before):
-        if server.table.answering():
-            await server.verify(contact.endpoint)
+    if server.table.answering():
+        async with asyncio.TaskGroup() as asking:
+            for contact in server.table.quiet(before)[:_MOST_QUIET]:
+                asking.create_task(server.verify(contact.endpoint))
 
 
 def _latest(lookup: Lookup, heard: dict[Hint, None]) -> dict[Hint, None]:

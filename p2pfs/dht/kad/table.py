@@ -173,9 +173,10 @@ class Table:
         return [entry.contact for entry in self._failing.values() if now >= entry.check_at]
 
     def quiet(self, before: float) -> list[Contact]:
-        """Contacts that answered last time, and have not been heard of since `before`."""
+        """Contacts not heard of since `before` that had answered then, the longest quiet first."""
         entries = self._entries.values()
-        return [each.contact for each in entries if each.seen < before and not each.failures]
+        quiet = [each for each in entries if each.seen < before and not each.failures]
+        return [each.contact for each in sorted(quiet, key=lambda each: each.seen)]
 
     def answering(self) -> int:
         """How many contacts answered last time."""

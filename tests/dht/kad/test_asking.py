@@ -18,6 +18,7 @@ from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.protocol import Protocol
 from p2pfs.dht.kad.settings import Settings
 from p2pfs.dht.kad.wire import Find, Ping, Reply, Request
+from p2pfs.errors import MalformedError
 from tests.dht.kad.nodes import NETWORK
 
 TO, TOKEN = Endpoint("127.0.0.1", 7117), b"t" * 16
@@ -89,7 +90,7 @@ def test_one_who_leaves_takes_nobodys_token_with_him() -> None:
 
     node = PlayedNode(Reply(token=TOKEN))
     _run(act, node)
-    assert node.asked == [Ping, Ping, Find, Find]
+    assert node.asked == [Ping, Find, Find]  # the first datagrams to an address are counted
 
 
 def test_of_one_that_keeps_silent_all_are_told_at_once() -> None:
@@ -99,6 +100,17 @@ def test_of_one_that_keeps_silent_all_are_told_at_once() -> None:
         assert [type(reply) for reply in replies] == [SilentError] * 3
 
     node = PlayedNode(None)
+    _run(act, node)
+    assert node.asked == [Ping]
+
+
+def test_of_one_that_gives_no_token_all_are_told_at_once() -> None:
+    async def act(asker: Asker) -> None:
+        asks = (asker.ask(TO, Find(key=bytes(20))) for _ in range(3))
+        replies = await asyncio.gather(*asks, return_exceptions=True)
+        assert [type(reply) for reply in replies] == [MalformedError] * 3
+
+    node = PlayedNode(Reply())
     _run(act, node)
     assert node.asked == [Ping]
 
