@@ -28,7 +28,7 @@ _MOST_VISITED = 20
 # Of nodes that were named and not asked: more than a round among honest nodes hears of; liars could
 # name ten times as many.  300 bytes each.
 _MOST_HEARD = 4_096
-# At once, as a lookup has under way; a full table is gone through within an hour.
+# At once, as a lookup has under way; 192 an hour, and a node of 1,000 has some 130 contacts.
 _MOST_QUIET = 32
 
 
@@ -39,7 +39,7 @@ async def refresh(server: Server, looked: Callable[[], None]) -> None:
     after each look for the own id, however it ended; neighbours that were silent in it are asked
     again beside the visits.  In the end contacts are asked that were not heard of for as long.
     """
-    finder, settings = server.finder, server.settings
+    finder = server.finder
     before = server.monotonic() - _STALE_SECONDS
     around: Lookup | None = None
     heard: dict[Hint, None] = {}
@@ -57,7 +57,7 @@ async def refresh(server: Server, looked: Callable[[], None]) -> None:
                 break
             heard = _latest(around, heard)
             for bucket in stale:
-                key = random_id(server.own_id, bucket, settings.random)
+                key = random_id(server.own_id, bucket, server.settings.random)
                 heard = _latest(await finder.visit(key, heard), heard)
     if server.table.answering():
         async with asyncio.TaskGroup() as asking:

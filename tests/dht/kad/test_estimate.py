@@ -62,6 +62,15 @@ def test_lookups_that_found_nobody_change_nothing() -> None:
     assert not estimate.is_close(bytes(20), b"\xff" * 20)
 
 
+def test_visits_that_found_fewer_than_they_waited_for_change_nothing() -> None:
+    """Else one that met a single node would pass for a look around a network of one."""
+    estimate = learned()
+    before = estimate.reach
+    for _ in range(100):
+        estimate.found(bytes(20), NODES[:1], 2)
+    assert estimate.reach == before
+
+
 def test_only_the_last_64_lookups_count() -> None:
     estimate = learned()
     for _ in range(64):

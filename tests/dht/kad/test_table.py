@@ -271,6 +271,17 @@ def test_buckets_of_none_but_the_closest_need_no_lookup_of_their_own() -> None:
     assert table.stale_buckets(10) == [160 - (39).bit_length(), 160 - K.bit_length()]
 
 
+def test_whoever_was_not_heard_of_is_quiet_the_longest_first() -> None:
+    table = Table(OWN, near)
+    early, late, silent, heard = (contact(number) for number in range(4))
+    for each, now in ((late, 5), (early, 3), (silent, 1), (heard, 2)):
+        table.admit(each, now)
+    table.failed(silent.endpoint, 6)  # a suspect, who is asked anyway
+    table.answered(heard.endpoint, 20)
+    assert table.quiet(10) == [early, late]
+    assert table.quiet(5) == [early]
+
+
 def test_a_snapshot_tells_the_time_of_day_at_which_each_was_seen() -> None:
     table = Table(OWN, near)
     table.admit(contact(1), 60.0)
