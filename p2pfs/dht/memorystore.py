@@ -42,6 +42,7 @@ _NEVER = 1 << 63
 @dataclass(frozen=True, slots=True)
 class _Row:
     record: Record
+    digest: bytes  # the record's, which is costly to compute again for every list of names
     origin: Origin
     turn: int
 
@@ -49,8 +50,27 @@ class _Row:
 @dataclass(slots=True)
 class _Key:
     rows: dict[bytes, _Row] = field(default_factory=dict)
-    crowd: Members[bytes] = field(default_factory=Members)  # slots
     earliest: int = _NEVER  # nothing expires before
+    _crowd: Members[bytes] | None = None  # slots; half of all memory, and few keys are ever full
+
+    @property
+    def crowd(self) -> Members[bytes]:
+        if self._crowd is None:
+            self._crowd = Members()
+            for slot, row in self.rows.items():
+                self._crowd.add(slot, row.origin, row.turn)
+        return self._crowd
+
+    def add(self, row: _Row) -> None:
+        self.rows[row.record.slot] = row
+        self.earliest = min(self.earliest, row.record.expires)
+        if self._crowd is not None:
+            self._crowd.add(row.record.slot, row.origin, row.turn)
+
+    def remove(self, row: _Row) -> None:
+        del self.rows[row.record.slot]
+        if self._crowd is not None:
+            self._crowd.remove(row.record.slot, row.origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +118,7 @@ class MemoryRecordStore:
 
     def rows(self, key: bytes, now: int) -> list[Record]:
         with self._lock:
-            return self._alive(key, now)
+            return [row.record for row in self._alive(key, now)]
 
     def page(self, key: bytes, cursor: bytes, max_bytes: int, now: int) -> RecordPage:
         return first_page((row for row in self.rows(key, now) if row.slot > cursor), max_bytes)
@@ -118,10 +138,10 @@ class MemoryRecordStore:
                 key for key in self._keys if max(first, cursor[:KEY_BYTES]) <= key <= last
             )
             places = (
-                (key, record.slot, record.digest)
+                (key, row.record.slot, row.digest)
                 for key in keys
-                for record in self._alive(key, now)
-                if key + record.slot > cursor
+                for row in self._alive(key, now)
+                if key + row.record.slot > cursor
             )
             return first_names(list(islice(places, MAX_NAMES + 1)))
 
@@ -130,11 +150,19 @@ class MemoryRecordStore:
         with self._lock:
             return [
                 (row.record, network_ip(row.origin))
-                for key in {name[:KEY_BYTES] for name in names} & self._keys.keys()
-                for row in self._keys[key].rows.values()
-                if key + row.record.digest in wanted
-                if not has_expired(row.record.expires, now)
+                for key in dict.fromkeys(name[:KEY_BYTES] for name in names)
+                for row in self._alive(key, now)
+                if key + row.digest in wanted
             ]
+
+    def absent(self, names: Sequence[bytes], now: int) -> list[bytes]:
+        with self._lock:
+            held = {
+                key + row.digest
+                for key in {name[:KEY_BYTES] for name in names}
+                for row in self._alive(key, now)
+            }
+        return [name for name in names if name not in held]
 
     def expire(self, now: int) -> int:
         with self._lock:
@@ -168,7 +196,8 @@ class MemoryRecordStore:
         if held is not None:
             self._take_out(held, left)
         origin, others = origin_of(record.publisher, source_ip), self._others(record.subject, now)
-        row = _Row(record, origin, turn_to_leave(record, now, self._secret, others))
+        turn = turn_to_leave(record, now, self._secret, others)
+        row = _Row(record, record.digest, origin, turn)
         if self._clear_key(row, others, left) and self._clear_room(row, left):
             self._rooms[room_of(record)].crowd.settle()
             self._add(row)
@@ -211,13 +240,15 @@ class MemoryRecordStore:
         limit, length = limit_of(room, self._budget), len(record.value)
         return record.value in self._bodies or self._rooms[room].usage.fits(length, limit)
 
-    def _alive(self, key: bytes, now: int) -> list[Record]:
-        rows = self._keys[key].rows if key in self._keys else {}
-        return [
-            rows[slot].record
-            for slot in sorted(rows)
-            if not has_expired(rows[slot].record.expires, now)
-        ]
+    def _alive(self, key: bytes, now: int) -> list[_Row]:
+        """In the order of the slots."""
+        under = self._keys.get(key)
+        if under is None:
+            return []
+        rows = [under.rows[slot] for slot in sorted(under.rows)]
+        if not has_expired(under.earliest, now):
+            return rows
+        return [row for row in rows if not has_expired(row.record.expires, now)]
 
     def _expire(self, key: bytes, now: int) -> int:
         under = self._keys[key]
@@ -238,10 +269,7 @@ class MemoryRecordStore:
     def _add(self, row: _Row, former: _Body | None = None) -> None:
         """Also its body, if it is not there: the one that it had, or a new one."""
         record, key = row.record, row.record.subject.key
-        under = self._keys.setdefault(key, _Key())
-        under.rows[record.slot] = row
-        under.earliest = min(under.earliest, record.expires)
-        under.crowd.add(record.slot, row.origin, row.turn)
+        self._keys.setdefault(key, _Key()).add(row)
         body = self._bodies.get(record.value)
         if body is None:
             new = _Body(room_of(record), row.origin, -next(self._arrivals))
@@ -254,8 +282,7 @@ class MemoryRecordStore:
     def _remove(self, row: _Row) -> None:
         record, key = row.record, row.record.subject.key
         under = self._keys[key]
-        del under.rows[record.slot]
-        under.crowd.remove(record.slot, row.origin)
+        under.remove(row)
         if not under.rows:
             del self._keys[key]
         body = self._bodies[record.value]

@@ -131,6 +131,9 @@ class RecordStore(Protocol):
     def named(self, names: Sequence[bytes], now: int) -> list[tuple[Record, str]]:
         """Those of these that are here, each with the first address of the network it came from."""
 
+    def absent(self, names: Sequence[bytes], now: int) -> list[bytes]:
+        """Those of these that are not here, in their order."""
+
     def expire(self, now: int) -> int:
         """Forget some of what has expired, in 10 ms or so; how many records, 0 at the end."""
 

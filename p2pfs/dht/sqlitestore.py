@@ -46,10 +46,10 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
-_ROW = (
-    "SELECT slot, publisher, expires, rank, bodies.body, contents, subject"
-    " FROM records JOIN bodies ON bodies.id = records.body "
-)
+_BODIES = " FROM records JOIN bodies ON bodies.id = records.body "
+_FIELDS = "slot, publisher, expires, rank, bodies.body, contents, subject"
+_ROW = "SELECT " + _FIELDS + _BODIES
+_OF_NAME = _BODIES + "WHERE key = ? AND substr(digest, 1, ?) = ? AND expires > ?"
 # Each takes a tenth of a millisecond, and the overlay waits.
 _EXPIRED_AT_ONCE = 100
 
@@ -117,9 +117,9 @@ class SqliteRecordStore:
 
     def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
         sql = (
-            "SELECT key, slot, substr(digest, 1, ?) FROM records"
-            " JOIN bodies ON bodies.id = records.body"
-            " WHERE key BETWEEN ? AND ? AND (key, slot) > (?, ?) AND expires > ?"
+            "SELECT key, slot, substr(digest, 1, ?)"
+            + _BODIES
+            + "WHERE key BETWEEN ? AND ? AND (key, slot) > (?, ?) AND expires > ?"
             " ORDER BY key, slot LIMIT ?"
         )
         after = cursor[:KEY_BYTES], cursor[KEY_BYTES:]
@@ -130,22 +130,22 @@ class SqliteRecordStore:
         )
 
     def named(self, names: Sequence[bytes], now: int) -> list[tuple[Record, str]]:
-        sql = (
-            "SELECT records.wide, records.narrow, records.who, slot, publisher, expires, rank,"
-            " bodies.body, contents, subject FROM records JOIN bodies ON bodies.id = records.body"
-            " WHERE key = ? AND substr(digest, 1, ?) = ? AND expires > ?"
+        sql = "SELECT records.wide, records.narrow, records.who, " + _FIELDS + _OF_NAME
+        return self._file.read(
+            lambda database: [
+                (next(_records([tuple(row)])), network_ip((wide, narrow, who)))
+                for name in names
+                for wide, narrow, who, *row in database.execute(sql, _named(name, now))
+            ]
         )
 
-        def read(database: sqlite3.Connection) -> list[tuple[Record, str]]:
-            found: list[tuple[Record, str]] = []
-            for name in names:
-                about = name[:KEY_BYTES], DIGEST_BYTES, name[KEY_BYTES:], _since(now)
-                for wide, narrow, who, *row in database.execute(sql, about):
-                    record = next(_records([tuple(row)]))
-                    found.append((record, network_ip((wide, narrow, who))))
-            return found
-
-        return self._file.read(read)
+    def absent(self, names: Sequence[bytes], now: int) -> list[bytes]:
+        sql = "SELECT 1" + _OF_NAME
+        return self._file.read(
+            lambda database: [
+                name for name in names if not database.execute(sql, _named(name, now)).fetchall()
+            ]
+        )
 
     def expire(self, now: int) -> int:
         sql = (
@@ -277,6 +277,11 @@ def _insert(database: sqlite3.Connection, record: Record, origin: Origin, turn: 
 def _count(database: sqlite3.Connection, key: bytes, now: int) -> int:
     sql = "SELECT count(*) FROM records WHERE key = ? AND expires > ?"
     return int(database.execute(sql, (key, _since(now))).fetchone()[0])
+
+
+def _named(name: bytes, now: int) -> tuple[bytes, int, bytes, int]:
+    """What `_OF_NAME` asks."""
+    return name[:KEY_BYTES], DIGEST_BYTES, name[KEY_BYTES:], _since(now)
 
 
 def _since(now: int) -> int:

@@ -589,3 +589,17 @@ def test_what_is_named_comes_with_its_network(
     assert store.named([name, bytes(28), name], NOW)[0] == (record, network)
     assert store.named([name[:20] + bytes(8)], NOW) == []
     assert store.named([name], NOW + 2 * DAY) == []
+
+
+def test_what_is_absent_is_neither_here_nor_alive(store: RecordStore) -> None:
+    here = [in_music(signer=signer) for signer in range(3)]
+    store.put_all(here, SOURCE, NOW)
+    names = [record.subject.key + record.digest for record in here]
+    elsewhere = tag_subject("jazz").key + here[0].digest
+    assert store.absent([bytes(28), *names, elsewhere, names[0][:20] + bytes(8)], NOW) == [
+        bytes(28),
+        elsewhere,
+        names[0][:20] + bytes(8),
+    ]
+    assert store.absent(names, NOW + 2 * DAY) == names
+    assert store.absent([], NOW) == []

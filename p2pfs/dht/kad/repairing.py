@@ -148,12 +148,10 @@ class Repair:
 
     def missing(self, names: Sequence[bytes]) -> list[bytes]:
         """Those that belong here and are not here; raises RecordStoreError."""
-        records, now = self._server.settings.records, self._server.now()
-        keys = {name[:KEY_BYTES] for name in names}
-        mine = {key for key in keys if self._belongs(key)}
-        asked = [name for name in names if name[:KEY_BYTES] in mine]
-        held = {record.subject.key + record.digest for record, _ in records.named(asked, now)}
-        return [name for name in asked if name not in held]
+        # What neighbours have is here too, but for a few: to tell what belongs here costs more.
+        absent = self._server.settings.records.absent(names, self._server.now())
+        mine = {key for key in {name[:KEY_BYTES] for name in absent} if self._belongs(key)}
+        return [name for name in absent if name[:KEY_BYTES] in mine]
 
     async def take(self, encoded: bytes, teller: str) -> int:
         """How many of a neighbour's records are kept, of those that belong here.
@@ -205,10 +203,10 @@ async def pull(neighbour: Neighbour, region: Region) -> int:
 
     Raises MalformedError for a neighbour that sends nonsense, and what the neighbour's calls raise.
     """
-    kept, cursor = 0, b""
+    kept, cursor, first, last = 0, b"", region.first, region.last
     for _ in range(_MOST_PAGES):
         page = parse_names(await neighbour.names(region, cursor))
-        if not all(region.first <= name[:KEY_BYTES] <= region.last for name in page.values):
+        if not all(first <= name[:KEY_BYTES] <= last for name in page.values):
             raise MalformedError("names that were not asked for")
         missing: list[bytes] = []
         for start in range(0, len(page.values), MAX_NAMED):  # a page of 9,000 would block for long

@@ -101,8 +101,7 @@ class Neighbour:
         return encode_named(self.store.named(names, NOW))
 
     async def missing(self, names: Sequence[bytes]) -> list[bytes]:
-        held = {record.subject.key + record.digest for record, _ in self.own.named(names, NOW)}
-        return [name for name in names if name not in held]
+        return self.own.absent(names, NOW)
 
     async def take(self, encoded: bytes) -> int:
         by_name = {
