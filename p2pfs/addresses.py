@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
@@ -36,6 +36,8 @@ _DIRECT_ADDRESS_ITEMS = 3
 _REMEMBERED = 16_384
 # What one household or server is given at least; a /64 each would let it count as 256.
 _V6_CLIENT_BITS = 56
+
+Prefixes: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 
 # All addresses of a family, as a socket is bound to them.
 WILDCARDS = ("0.0.0.0", "::")  # noqa: S104 compared, not bound
@@ -159,14 +161,27 @@ def scope(ip: str) -> Scope:
 
 
 @dataclass(frozen=True, slots=True, eq=False)  # else its hash costs more than what is remembered
+class _Near:
+    prefixes: Prefixes
+
+
 class Neighbourhood:
     """The prefixes that count beside the global Internet: attached subnets, and the setting `lan`.
 
     A private or loopback address counts only if whoever named it spoke from that same scope.
+    Any thread may ask, and `attach`: a laptop moves.
     """
 
-    attached: tuple[IPv4Network | IPv6Network, ...] = ()
-    lan: tuple[IPv4Network | IPv6Network, ...] = ()
+    __slots__ = ("_attached", "_lan", "_near")
+
+    def __init__(self, attached: Prefixes = (), lan: Prefixes = ()) -> None:
+        self._attached, self._lan = attached, lan
+        self._near = _Near(attached + lan)
+
+    def attach(self, subnets: Prefixes) -> None:
+        """The subnets that this machine is in from now on."""
+        if subnets != self._attached:
+            self._attached, self._near = subnets, _Near(subnets + self._lan)
 
     def counts(self, ip: str, told_by: str | None) -> bool:
         """Whether an address may be used that the peer at IP `told_by` named.
@@ -178,19 +193,20 @@ class Neighbourhood:
             return True
         if reach is Scope.REFUSED:
             return False
-        if told_by is None or _within(self.lan, ip):
+        if told_by is None or _within(self._lan, ip):
             return True
         if scope(told_by) is Scope.LOOPBACK:  # this very machine: what it reaches, we reach
-            return reach is Scope.LOOPBACK or _within(self.attached, ip)
+            return reach is Scope.LOOPBACK or _within(self._attached, ip)
         return reach is Scope.PRIVATE and any(
-            _inside(net, ip) and _inside(net, told_by) for net in self.attached
+            _inside(net, ip) and _inside(net, told_by) for net in self._attached
         )
 
     def is_near(self, ip: str) -> bool:
         """Whether the limits per IP and per prefix do not apply: loopback, attached, `lan`."""
         if scope(ip) is Scope.LOOPBACK:
             return True
-        return bool(self.attached or self.lan) and _is_in_prefixes(self, ip)
+        near = self._near
+        return bool(near.prefixes) and _is_in_prefixes(near, ip)
 
 
 @lru_cache(_REMEMBERED)
@@ -269,10 +285,10 @@ def _inside(network: IPv4Network | IPv6Network, ip: str) -> bool:
 
 
 @lru_cache(_REMEMBERED)
-def _is_in_prefixes(neighbourhood: Neighbourhood, ip: str) -> bool:
+def _is_in_prefixes(near: _Near, ip: str) -> bool:
     """Asked a dozen times a datagram, and a lookup asks it of all contacts."""
-    return _within(neighbourhood.attached + neighbourhood.lan, ip)
+    return _within(near.prefixes, ip)
 
 
-def _within(networks: tuple[IPv4Network | IPv6Network, ...], ip: str) -> bool:
+def _within(networks: Prefixes, ip: str) -> bool:
     return any(_inside(network, ip) for network in networks) if networks else False

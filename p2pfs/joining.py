@@ -6,6 +6,7 @@ The order of the lines is the order of starting and, backwards, of stopping.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING
 
 import trio
@@ -19,8 +20,9 @@ from p2pfs.library.announcing import Announcing
 from p2pfs.parts import ANSWER_SECONDS
 from p2pfs.peers.clock import follow_peers
 from p2pfs.peers.gateway import build_gateway
+from p2pfs.peers.interfaces import follow_interfaces
 from p2pfs.peers.pacing import Link
-from p2pfs.peers.reach import find_named, lan_ips, split_peers
+from p2pfs.peers.reach import find_named, split_peers
 from p2pfs.peers.silence import build_silence
 from p2pfs.peers.streams.credentials import server_context
 from p2pfs.peers.streams.http import serve_asgi
@@ -99,9 +101,9 @@ async def join(
             if network.members is not None:
                 parts.silence = build_silence(network.members, parts.clock, kad)
                 nursery.start_soon(parts.silence.run)
-            if settings.lan_discovery:
-                ips, port = lan_ips(parts.listening.ips), parts.listening.port
-                nursery.start_soon(discover, network, port, ips, near, kad.look_at)
+            radio = partial(discover, network, parts.listening.port, near, kad.look_at)
+            on_lan = radio if settings.lan_discovery else None
+            nursery.start_soon(follow_interfaces, near, parts.listening.ips, on_lan)
             nursery.start_soon(kad.tending.offer_detour, parts.strangers.ask)
             nursery.start_soon(kad.tending.watch_reach, client.ask_dialback)
             nursery.start_soon(kad.tending.repair, client.fetch_names, client.fetch_named)

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from p2pfs import status
+from p2pfs.addresses import Neighbourhood
 from p2pfs.concurrency import open_nursery
 from p2pfs.control.api import Control, bind_control
 from p2pfs.control.content import content_endpoints
@@ -55,7 +56,8 @@ from p2pfs.library.upkeep import Upkeep
 from p2pfs.parts import Parts
 from p2pfs.peers.client import open_client
 from p2pfs.peers.clock import NetworkClock
-from p2pfs.peers.reach import listen, local_address, neighbourhood
+from p2pfs.peers.interfaces import attached_subnets
+from p2pfs.peers.reach import listen, local_address
 from p2pfs.peers.strangers import open_strangers
 from p2pfs.peers.streams.http import serve_asgi
 from p2pfs.settings import DEFAULT_LISTEN
@@ -137,7 +139,7 @@ async def _serve(
     own = OwnKey(identity.public_key) if identity else OwnKey()
     settings.share.mkdir(parents=True, exist_ok=True)
     limits = limits_of(settings.places.cache, settings.cache_size, settings.min_free)
-    near = neighbourhood(settings.lan)
+    near = Neighbourhood(attached_subnets(), settings.lan)
     stopped = trio.Event()
     async with (
         open_catalog(settings.places.catalog) as catalog,

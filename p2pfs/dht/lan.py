@@ -44,9 +44,9 @@ _log = logging.getLogger(__name__)
 async def discover(
     network: Network,
     port: int,
-    ips: Sequence[str],
     near: Neighbourhood,
     found: Callable[[Endpoint], Awaitable[None]],
+    ips: Sequence[str],
 ) -> None:
     """Announce this node at `ips` (IPv4, each on another LAN), and tell `found` of others.
 

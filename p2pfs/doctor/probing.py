@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 
 from p2pfs.doctor.facts import Answer, Clock, Device, Folder, Fuse, Port
 from p2pfs.fs.kernel import mounts
-from p2pfs.peers.reach import lan_ips
+from p2pfs.peers.interfaces import lan_ips
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

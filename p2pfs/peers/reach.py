@@ -10,24 +10,23 @@ import logging
 import socket
 from contextlib import ExitStack
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
-import psutil
 import trio
 
 from p2pfs.addresses import (
     Endpoint,
-    Neighbourhood,
     Scope,
     canonical_ip,
     parse_host_port,
     scope,
 )
 from p2pfs.errors import MalformedError, UsageError
+from p2pfs.peers.interfaces import interface_addresses
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator
+    from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 # The next free port is looked for this far up: more nodes than that do not share a machine.
 _PORTS_TRIED = 100
@@ -112,16 +111,6 @@ async def _resolve(host_port: str) -> list[Endpoint]:
     return list(dict.fromkeys(Endpoint(canonical_ip(str(at[0])), int(port)) for *_, at in found))
 
 
-def neighbourhood(lan: tuple[IPv4Network | IPv6Network, ...]) -> Neighbourhood:
-    """The subnets this machine is attached to now, and the user's `lan`."""
-    attached = {
-        ip_network(f"{ip}/{netmask_bits}", strict=False)
-        for ip, netmask_bits in _interface_addresses() + _far_ends()
-        if scope(ip) is Scope.PRIVATE
-    }
-    return Neighbourhood(tuple(attached), lan)
-
-
 def local_address(listening: Listening) -> Endpoint:
     """Where this node can be found on its own network, before any peer has said how it sees it.
 
@@ -130,26 +119,9 @@ def local_address(listening: Listening) -> Endpoint:
     order = {Scope.GLOBAL: 0, Scope.PRIVATE: 1, Scope.LOOPBACK: 2, Scope.REFUSED: 3}
     bound = [ip for ip in listening.ips if not ip_address(ip).is_unspecified]
     versions = {ip_address(ip).version for ip in listening.ips}
-    attached = [ip for ip, _ in _interface_addresses() if ip_address(ip).version in versions]
+    attached = [ip for ip, _ in interface_addresses() if ip_address(ip).version in versions]
     best = min(bound or attached, key=lambda ip: (order[scope(ip)], ip), default=listening.ips[0])
     return Endpoint(best, listening.port)
-
-
-def lan_ips(listening: Collection[str]) -> list[str]:
-    """The private IPv4 addresses among those listened on, where multicast reaches others."""
-    wildcard = "0.0.0.0" in listening  # noqa: S104 compared, not bound
-    return [
-        ip
-        for name, entries in psutil.net_if_addrs().items()
-        if _carries_multicast(name)
-        for ip in (entry.address for entry in entries if entry.family == socket.AF_INET)
-        if (wildcard or ip in listening) and scope(ip) is Scope.PRIVATE
-    ]
-
-
-def _carries_multicast(interface: str) -> bool:
-    state = psutil.net_if_stats().get(interface)
-    return state is not None and state.isup and "multicast" in state.flags.split(",")
 
 
 def _candidates(port: int, *, next_free: bool) -> Iterator[int]:
@@ -214,21 +186,3 @@ def _socket(ip: str, kind: socket.SocketKind) -> socket.socket:
         sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
     sock.setblocking(False)
     return sock
-
-
-def _interface_addresses() -> list[tuple[str, int]]:
-    found = []
-    for addresses in psutil.net_if_addrs().values():
-        for entry in addresses:
-            if entry.family in {socket.AF_INET, socket.AF_INET6} and entry.netmask:
-                ip = canonical_ip(entry.address.partition("%")[0])
-                bits = sum(byte.bit_count() for byte in ip_address(entry.netmask).packed)
-                found.append((ip, bits))
-    return found
-
-
-def _far_ends() -> list[tuple[str, int]]:
-    """The other ends of point-to-point links, such as tunnels: a subnet of one address each."""
-    ends = [e.ptp for entries in psutil.net_if_addrs().values() for e in entries if e.ptp]
-    ips = [canonical_ip(end.partition("%")[0]) for end in ends]
-    return [(ip, ip_address(ip).max_prefixlen) for ip in ips]

@@ -45,9 +45,9 @@ async def test_nodes_of_one_network_find_each_other_and_no_others() -> None:
                     if len(found) == 2:
                         nursery.cancel_scope.cancel()
 
-                nursery.start_soon(discover, NETWORK, 7000 + number, LOOPBACK, NEAR, tell)
+                nursery.start_soon(discover, NETWORK, 7000 + number, NEAR, tell, LOOPBACK)
 
-            nursery.start_soon(discover, OTHER, 7003, LOOPBACK, NEAR, nobody)
+            nursery.start_soon(discover, OTHER, 7003, NEAR, nobody, LOOPBACK)
             start(1)
             await trio.sleep(0.2)  # whoever comes later asks, or is heard
             start(2)
@@ -63,12 +63,12 @@ async def test_names_that_no_service_can_have_deafen_nobody() -> None:
 
     with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(discover, NETWORK, 7001, LOOPBACK, NEAR, tell)
+            nursery.start_soon(discover, NETWORK, 7001, NEAR, tell, LOOPBACK)
             await trio.sleep(0.2)
             for instance in ("\x01", "a." * 40, "\x7f", "\ufffd" * 21):
                 say_there_is(f"{instance}.{SERVICE}")
             await trio.sleep(0.2)
-            nursery.start_soon(discover, NETWORK, 7002, LOOPBACK, NEAR, nobody_yet)
+            nursery.start_soon(discover, NETWORK, 7002, NEAR, nobody_yet, LOOPBACK)
             await found.wait()
             nursery.cancel_scope.cancel()
 
@@ -81,12 +81,12 @@ async def test_names_that_are_nobodys_keep_no_node_waiting() -> None:
 
     with trio.fail_after(20):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(discover, NETWORK, 7001, LOOPBACK, NEAR, tell)
+            nursery.start_soon(discover, NETWORK, 7001, NEAR, tell, LOOPBACK)
             await trio.sleep(0.2)
             for number in range(100):
                 say_there_is(f"{number:024x}.{SERVICE}")
             await trio.sleep(0.2)
-            nursery.start_soon(discover, NETWORK, 7002, LOOPBACK, NEAR, nobody_yet)
+            nursery.start_soon(discover, NETWORK, 7002, NEAR, nobody_yet, LOOPBACK)
             with trio.fail_after(5):
                 await found.wait()
             nursery.cancel_scope.cancel()
@@ -109,7 +109,7 @@ async def test_what_belongs_to_a_name_may_come_later() -> None:
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(discover, NETWORK, 7001, LOOPBACK, NEAR, tell)
+            nursery.start_soon(discover, NETWORK, 7001, NEAR, tell, LOOPBACK)
             await trio.sleep(0.2)
             say(kin.dns_pointer())
             await trio.sleep(0.2)
@@ -127,7 +127,7 @@ async def test_a_library_that_ends_badly_does_not_end_the_node(
 
     monkeypatch.setattr("zeroconf.Zeroconf", BlockedLoop)
     with trio.fail_after(5), trio.move_on_after(0.5):
-        await discover(NETWORK, 7001, LOOPBACK, NEAR, nobody)
+        await discover(NETWORK, 7001, NEAR, nobody, LOOPBACK)
     assert [each.message for each in caplog.records] == [
         "cannot take leave of the LAN: EventLoopBlocked()"
     ]
@@ -154,7 +154,7 @@ def say(*records: DNSRecord) -> None:
 
 async def test_it_ends_while_it_begins() -> None:
     with trio.fail_after(5), trio.move_on_after(0.05):
-        await discover(NETWORK, 7001, LOOPBACK, NEAR, nobody)
+        await discover(NETWORK, 7001, NEAR, nobody, LOOPBACK)
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
@@ -162,9 +162,9 @@ async def test_without_multicast_a_node_says_so_once_and_goes_on(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     caplog.set_level(logging.INFO, "p2pfs")
-    await discover(NETWORK, 7001, (), NEAR, nobody)
+    await discover(NETWORK, 7001, NEAR, nobody, ())
     assert len(caplog.records) == 1
-    await discover(NETWORK, 7001, ("10.254.254.254",), NEAR, nobody)  # not this machine's
+    await discover(NETWORK, 7001, NEAR, nobody, ("10.254.254.254",))  # not this machine's
     assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 1
     caplog.clear()
     await trio.to_thread.run_sync(gc.collect)  # the library forgets to close a socket
