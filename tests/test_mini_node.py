@@ -122,6 +122,22 @@ def test_numbers_out_of_range_are_no_proof(mini: MiniNode, numbers: tuple[int, .
         assert met.result() is None
 
 
+def test_referrals_to_where_nobody_can_be_end_no_lookup(
+    mini: MiniNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mini_node, "ANSWER_SECONDS", 0.01)
+    liar, key, meet = ("127.0.0.9", 7009), bytes(32), mini.meet
+    nowhere = [(LOOPBACK, 0), ("255.255.255.255", 7000), ("0.0.0.0", 0)]  # noqa: S104 sent to
+    referrals = b"".join(key + mini_node.pack(address) for address in nowhere)
+    mini.contacts[liar] = key
+
+    def ask(to: mini_node.Address, name: str, body: mini_node.Map) -> mini_node.Reply | None:
+        return {"4": referrals + bytes(37)} if to == liar else meet(to, name, body)
+
+    monkeypatch.setattr(mini, "meet", ask)
+    assert mini.lookup(bytes(20)) == [liar]
+
+
 async def test_its_commands_publish_and_find(tmp_path: Path) -> None:
     file = tmp_path / "notes.txt"
     file.write_bytes(b"notes\n")

@@ -16,6 +16,7 @@ import os
 import socket
 import time
 import zlib
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypedDict
@@ -25,9 +26,7 @@ import msgspec
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-K = 20
-COPIES = 8
-ASKED_AT_MOST = 120
+K, COPIES, ASKED_AT_MOST = 20, 8, 120
 ANSWER_SECONDS = 0.5
 LIFETIME_SECONDS = 24 * 3600
 CHALLENGE_BYTES = 42
@@ -195,13 +194,12 @@ class MiniNode:
             to = next((each for each in near[:K] if each not in answered), None)
             if to is None:
                 break
-            reply = self.meet(to, "find", {"k": key})
-            if reply is None:
+            if (reply := self.meet(to, "find", {"k": key})) is None:
                 failed.add(to)
                 continue
             answered.append(to)
             packed = reply.get("4", b"")[: K * 38]
-            for at in range(0, len(packed), 38):
+            for at in range(0, len(packed) - 37, 38):
                 if self.network.counts(known := packed[at : at + 32]) and known != public(self.key):
                     hints.setdefault(unpack(packed[at + 32 : at + 38]), known)
         return sorted(answered, key=lambda a: self.network.distance(self.contacts[a], key))[:K]
@@ -233,7 +231,8 @@ class MiniNode:
 
     def _exchange(self, to: Address, name: str, body: Map) -> Reply | None:
         message_id = os.urandom(20)
-        self.sock.sendto(b"\0" + message_id + msgspec.msgpack.encode([name, [body]]), to)
+        with suppress(OSError):  # others name what addresses they like
+            self.sock.sendto(b"\0" + message_id + msgspec.msgpack.encode([name, [body]]), to)
         return self.listen(ANSWER_SECONDS, (to, message_id))
 
     def listen(self, seconds: float, awaited: tuple[Address, bytes] | None) -> Reply | None:

@@ -154,8 +154,9 @@ class Residents(Members[M]):
 
     def settle(self) -> None:
         """Whoever left has left for good; until then a group that comes back has not been away."""
-        for group in self._left - self._sizes.keys():
-            del self._since[group]
+        for group in self._left:
+            if group not in self._sizes:
+                del self._since[group]
         self._left.clear()
 
     def _first_of(self, equals: list[bytes]) -> bytes:
