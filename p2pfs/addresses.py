@@ -162,6 +162,7 @@ def scope(ip: str) -> Scope:
 
 @dataclass(frozen=True, slots=True, eq=False)  # else its hash costs more than what is remembered
 class _Near:
+    attached: Prefixes
     prefixes: Prefixes
 
 
@@ -169,19 +170,19 @@ class Neighbourhood:
     """The prefixes that count beside the global Internet: attached subnets, and the setting `lan`.
 
     A private or loopback address counts only if whoever named it spoke from that same scope.
-    Any thread may ask, and `attach`: a laptop moves.
+    Any thread may ask while another one `attach`es: a laptop moves.
     """
 
-    __slots__ = ("_attached", "_lan", "_near")
+    __slots__ = ("_lan", "_near")
 
     def __init__(self, attached: Prefixes = (), lan: Prefixes = ()) -> None:
-        self._attached, self._lan = attached, lan
-        self._near = _Near(attached + lan)
+        self._lan = lan
+        self._near = _Near(attached, attached + lan)
 
     def attach(self, subnets: Prefixes) -> None:
         """The subnets that this machine is in from now on."""
-        if subnets != self._attached:
-            self._attached, self._near = subnets, _Near(subnets + self._lan)
+        if subnets != self._near.attached:
+            self._near = _Near(subnets, subnets + self._lan)
 
     def counts(self, ip: str, told_by: str | None) -> bool:
         """Whether an address may be used that the peer at IP `told_by` named.
@@ -196,9 +197,9 @@ class Neighbourhood:
         if told_by is None or _within(self._lan, ip):
             return True
         if scope(told_by) is Scope.LOOPBACK:  # this very machine: what it reaches, we reach
-            return reach is Scope.LOOPBACK or _within(self._attached, ip)
+            return reach is Scope.LOOPBACK or _within(self._near.attached, ip)
         return reach is Scope.PRIVATE and any(
-            _inside(net, ip) and _inside(net, told_by) for net in self._attached
+            _inside(net, ip) and _inside(net, told_by) for net in self._near.attached
         )
 
     def is_near(self, ip: str) -> bool:

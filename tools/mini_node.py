@@ -233,7 +233,8 @@ class MiniNode:
         message_id = os.urandom(20)
         with suppress(OSError):  # others name what addresses they like
             self.sock.sendto(b"\0" + message_id + msgspec.msgpack.encode([name, [body]]), to)
-        return self.listen(ANSWER_SECONDS, (to, message_id))
+            return self.listen(ANSWER_SECONDS, (to, message_id))
+        return None
 
     def listen(self, seconds: float, awaited: tuple[Address, bytes] | None) -> Reply | None:
         """Answer others for so long, or until the awaited reply comes."""

@@ -1,6 +1,6 @@
 """Nodes of the same network on the same LAN, found by multicast DNS (RFC 6762, RFC 6763).
 
-What is announced: an instance name drawn for each run, the port, this machine's addresses on that
+What is announced: an instance name drawn each time, the port, this machine's addresses on that
 LAN, and a tag by which only those who know the network's id know it again.  No name, no key.
 Whether anybody is at an address that was found, `kad` finds out.
 """
@@ -55,6 +55,7 @@ async def discover(
     if not ips:
         _log.info("not looking for nodes on the LAN: no private IPv4 address with multicast")
         return
+    _log.info("looking for nodes on the LAN at %s", ", ".join(ips))
     send, receive = trio.open_memory_channel[Endpoint](_WAITING)
     trio_token = trio.lowlevel.current_trio_token()
 

@@ -125,7 +125,7 @@ def _errno_of_binding(address: Endpoint) -> int:
 
 def probe_lan(listen: Iterable[Endpoint]) -> list[str]:
     """The addresses from which LAN discovery can reach others."""
-    return lan_ips([address.ip for address in listen])
+    return list(lan_ips([address.ip for address in listen]))
 
 
 def probe_folder(role: str, path: Path) -> Folder:

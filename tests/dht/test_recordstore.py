@@ -601,5 +601,6 @@ def test_what_is_absent_is_neither_here_nor_alive(store: RecordStore) -> None:
         elsewhere,
         names[0][:20] + bytes(8),
     ]
+    assert store.absent([*names, elsewhere, elsewhere], NOW) == [elsewhere, elsewhere]
     assert store.absent(names, NOW + 2 * DAY) == names
     assert store.absent([], NOW) == []

@@ -42,4 +42,5 @@ def test_a_node_whose_cable_is_plugged_in_later_finds_the_lan_then(make_node: Ma
         ip("-n", here, "addr", "add", "10.93.0.1/24", "dev", "eth0")
         for node in (ada, bob):
             node.wait_contacts(1, 15)
+        for node in (ada, bob):
             node.stop()

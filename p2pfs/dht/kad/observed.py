@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from p2pfs.addresses import prefix_group
+from p2pfs.addresses import Scope, prefix_group, scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -71,4 +71,5 @@ class Observed:
                 del self._groups[seen]
 
     def _kind(self, seen: Endpoint) -> tuple[bool, bool]:
-        return ":" in seen.ip, self._is_near(seen.ip)
+        is_far = scope(seen.ip) is Scope.GLOBAL and not self._is_near(seen.ip)
+        return ":" in seen.ip, is_far

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kademlia.network import Server as KademliaServer
 
-from p2pfs.addresses import WILDCARDS, Endpoint
+from p2pfs.addresses import WILDCARDS, Endpoint, Scope, scope
 from p2pfs.dht.kad.acquaintances import Acquaintances
 from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.asking import Asker
@@ -250,10 +250,11 @@ class Server(KademliaServer):
 
     def _may_be_own(self, named: Endpoint) -> bool:
         """Not if this node is bound, or seen by others, at other IPs of that family only."""
-        if self.settings.neighbourhood.is_near(named.ip):
+        is_near = self.settings.neighbourhood.is_near
+        if is_near(named.ip):
             return True
         own = self._bound_ips() + self._observed_ips()
-        far = [ip for ip in own if not self.settings.neighbourhood.is_near(ip)]
+        far = [ip for ip in own if scope(ip) is Scope.GLOBAL and not is_near(ip)]
         rivals = [ip for ip in far if (":" in ip) == (":" in named.ip)]
         return not rivals or named.ip in rivals
 

@@ -43,6 +43,17 @@ def test_a_lone_liar_adds_no_address_to_what_many_say() -> None:
     assert set(observed.addresses()) == {TRUE, lan, v6}
 
 
+def test_voices_of_a_lan_that_was_left_are_no_rivals_of_a_public_address() -> None:
+    lans = ["192.168."]
+    observed = Observed(lambda ip: ip.startswith(tuple(lans)))
+    lan = Endpoint("192.168.1.2", 7117)
+    for number in range(6):
+        observed.says(b"neighbour %d" % number, Endpoint(f"192.168.1.{9 + number}", 7117), lan)
+    lans[:] = ["10."]
+    observed.says(b"far", Endpoint("20.1.1.1", 7117), TRUE)
+    assert set(observed.addresses()) == {TRUE, lan}
+
+
 def test_what_nobody_says_any_more_is_forgotten() -> None:
     observed = Observed(lambda _: False)
     for number in range(64):
