@@ -58,6 +58,12 @@ class Buckets(Generic[T]):
         """The `count` closest to a key, the closest first."""
         return list(islice(self.outwards(key), count))
 
+    def closer(self, key: bytes) -> int:
+        """How many are closer to a key than the own id is: see `_groups`; nothing is sorted."""
+        away = self._own ^ int.from_bytes(key, "big")
+        held = self._held.items()
+        return sum(len(group) for bucket, group in held if away >> (BUCKETS - 1 - bucket) & 1)
+
     def _sorted(self, key: int) -> Iterator[Iterator[T]]:
         for group in self._groups(self._own ^ key):
             ordered = sorted([number ^ key for number in group])

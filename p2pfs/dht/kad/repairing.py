@@ -148,10 +148,8 @@ class Repair:
 
     def missing(self, names: Sequence[bytes]) -> list[bytes]:
         """Those that belong here and are not here; raises RecordStoreError."""
-        # What neighbours have is here too, but for a few: to tell what belongs here costs more.
-        absent = self._server.settings.records.absent(names, self._server.now())
-        mine = {key for key in {name[:KEY_BYTES] for name in absent} if self._belongs(key)}
-        return [name for name in absent if name[:KEY_BYTES] in mine]
+        mine = [name for name in names if self._belongs(name[:KEY_BYTES])]
+        return self._server.settings.records.absent(mine, self._server.now())
 
     async def take(self, encoded: bytes, teller: str) -> int:
         """How many of a neighbour's records are kept, of those that belong here.
@@ -174,8 +172,7 @@ class Repair:
 
     def _belongs(self, key: bytes) -> bool:
         """Whether this node is among the closest to a key, as far as it knows."""
-        closest, own = self._server.table.closest(key, _COPIES), distance(self._server.own_id, key)
-        return len(closest) < _COPIES or own < distance(closest[-1].node_id, key)
+        return self._server.table.closer(key) < _COPIES
 
 
 def _keys_of(contacts: Sequence[Contact]) -> frozenset[bytes]:

@@ -168,6 +168,12 @@ class Table:
             entries = (entry for entry in entries if not entry.failures)
         return [entry.contact for entry in islice(entries, wanted)]
 
+    def closer(self, key: bytes) -> int:
+        """How many of those that answered last time are closer to a key than this node."""
+        own = distance(self._own_id, key)
+        failing = [entry.contact.node_id for entry in self._failing.values()]
+        return self._buckets.closer(key) - sum(distance(each, key) < own for each in failing)
+
     def suspects(self, now: float) -> list[Contact]:
         """Contacts that failed, and are due to be asked again."""
         return [entry.contact for entry in self._failing.values() if now >= entry.check_at]

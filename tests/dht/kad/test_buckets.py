@@ -26,6 +26,7 @@ def test_all_that_are_held_come_in_the_order_of_their_distance(
     expected = sorted(stay - go, key=lambda each: distance(each, key))
     assert list(buckets.outwards(key)) == expected
     assert buckets.closest(key, 3) == expected[:3]
+    assert buckets.closer(key) == sum(distance(each, key) < distance(own, key) for each in expected)
 
 
 def test_a_bucket_is_how_many_first_bits_are_shared_and_exists_while_it_holds_any() -> None:

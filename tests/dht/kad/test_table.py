@@ -50,6 +50,11 @@ def test_the_closest_are_exact_and_buckets_bounded_after_1050_contacts(seed: int
     key = random.Random(seed).randbytes(20)
     expected = sorted(admitted, key=lambda each: distance(each.node_id, key))[:K]
     assert table.closest(key) == expected
+    for silent in expected[:3]:
+        table.failed(silent.endpoint, 0)
+    answering = table.closest(key, len(table))
+    own = distance(OWN, key)
+    assert table.closer(key) == sum(distance(each.node_id, key) < own for each in answering)
 
 
 def test_of_1050_contacts_the_k_closest_to_the_own_id_are_all_held() -> None:
