@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from bench.figures import Figures
 from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.exchange import accept
-from p2pfs.dht.kad.sweeping import find_groups, signed
+from p2pfs.dht.kad.sweeping import find_regions, signed
 from p2pfs.dht.recordpages import encode_batches, parse_batch
 from p2pfs.dht.records import Subject, provider_subject
 from p2pfs.library.sweeping import LANE_CHUNKS, LANES
@@ -73,13 +73,14 @@ async def sweep(world: World, node: Node, chunks: list[Subject]) -> Cost:
     async def sweep_lane(lane: list[Subject]) -> None:
         nonlocal lookups, requests
         while lane:
-            served = await find_groups(node.server, lane)
-            groups = served.groups
+            regions = await find_regions(node.server, lane)
+            groups = [group for region in regions for group in region.groups]
             expires = int(world.clock()) + LIFETIME_SECONDS
             wanted = signed(node.server, groups, [node.https], expires)
             await asyncio.gather(*(post(*each) for each in wanted.items()))
-            lane = lane[sum(len(group.subjects) for group in groups) :]
-            lookups, requests = lookups + 1, requests + served.requests + len(wanted)
+            lane = lane[sum(len(region.subjects) for region in regions) :]
+            lookups += len(regions)
+            requests += sum(region.requests for region in regions) + len(wanted)
 
     while done < len(chunks):
         started, requests = loop.time(), 0

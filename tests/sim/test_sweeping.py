@@ -9,7 +9,7 @@ import pytest
 
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.exchange import accept
-from p2pfs.dht.kad.sweeping import find_groups, signed
+from p2pfs.dht.kad.sweeping import find_regions, signed
 from p2pfs.dht.kad.wire import Reply, Request
 from p2pfs.dht.recordpages import encode_batches, parse_batch
 from p2pfs.dht.records import Subject, provider_subject
@@ -48,14 +48,15 @@ async def surround(world: World, key: bytes) -> None:
 async def sweep(world: World, node: Node, left: list[Subject]) -> None:
     """As `KadOverlay.sweep` does, again and again."""
     while left:
-        groups = (await find_groups(node.server, left)).groups
+        regions = await find_regions(node.server, left)
+        groups = [group for region in regions for group in region.groups]
         expires = int(world.clock()) + 86_400
         for contact, records in signed(node.server, groups, [node.https], expires).items():
             holder = world.at(contact.https)
             assert holder is not None
             for batch in encode_batches(records):
                 await accept(holder.server, parse_batch(batch), node.address.ip)
-        left = left[sum(len(group.subjects) for group in groups) :]
+        left = left[sum(len(region.subjects) for region in regions) :]
 
 
 @pytest.mark.sim

@@ -62,6 +62,7 @@ class Lookup:
     ) -> None:
         self.key = key
         self.k = k
+        self.asked = 0
         self._own_key = own_key
         self._is_near = is_near
         self._candidates: dict[Hint, Candidate] = {}
@@ -184,6 +185,7 @@ class Lookup:
             path.left = 0
 
     def _ask(self, candidate: Candidate) -> None:
+        self.asked += 1
         candidate.state = ASKED
         candidate.paths = [candidate.path]
         if candidate.path.left:

@@ -14,7 +14,7 @@ import trio
 
 from p2pfs.dht.kad.exchange import accept
 from p2pfs.dht.kad.hottags import read_shards
-from p2pfs.dht.kad.sweeping import Swept, find_groups, signed
+from p2pfs.dht.kad.sweeping import Swept, contents_taken, find_regions, signed
 from p2pfs.dht.kad.tending import Tending
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
@@ -99,26 +99,26 @@ class KadOverlay:
         )
 
     async def sweep(self, multihashes: Sequence[bytes], expires: int) -> Swept:
-        """Say that we have the first of these contents, as many as one lookup serves.
+        """Say that we have the first of these contents, as many as a few lookups serve.
 
         They are in the order of their keys, and have eight copies each, one record for up to
         sixteen.  Raises NoPeersError if nobody could be asked.
         """
         subjects = [provider_subject(multihash) for multihash in multihashes]
 
-        async def look() -> Served:
+        async def look() -> list[Served]:
             await self._membership.wait_settled()
-            return await find_groups(self._server, subjects)
+            return await find_regions(self._server, subjects)
 
-        served = await self._island.run(look)
-        groups = served.groups
+        regions = await self._island.run(look)
         addresses = self._server.own_addresses()
-        if not groups or not addresses:
+        if not regions or not addresses:
             raise NoPeersError("no node of the network could be asked")
+        groups = [group for region in regions for group in region.groups]
         wanted = await trio.to_thread.run_sync(signed, self._server, groups, addresses, expires)
         copies = await self._traffic.post(wanted)
-        done = sum(len(group.subjects) for group in groups) if copies else 0
-        return Swept(done, len(copies), served.requests + len(wanted))
+        requests = sum(region.requests for region in regions) + len(wanted)
+        return Swept(contents_taken(regions, copies), len(copies), requests)
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         """See `Overlay`; of a peer's addresses those are left out that its teller may not name."""

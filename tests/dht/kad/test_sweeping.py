@@ -100,6 +100,7 @@ class Found:
     is_over: bool = True
     reach: int | None = None
     suspects: bool = False
+    asked: int = 60
 
     @property
     def finder(self) -> Found:
