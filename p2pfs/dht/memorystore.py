@@ -134,9 +134,8 @@ class MemoryRecordStore:
 
     def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
         with self._lock:
-            keys = sorted(
-                key for key in self._keys if max(first, cursor[:KEY_BYTES]) <= key <= last
-            )
+            start = max(first, cursor[:KEY_BYTES])
+            keys = sorted(key for key in self._keys if start <= key <= last)
             places = (
                 (key, row.record.slot, row.digest)
                 for key in keys
@@ -245,7 +244,8 @@ class MemoryRecordStore:
         under = self._keys.get(key)
         if under is None:
             return []
-        rows = [under.rows[slot] for slot in sorted(under.rows)]
+        slots = sorted(under.rows) if len(under.rows) > 1 else under.rows
+        rows = [under.rows[slot] for slot in slots]
         if not has_expired(under.earliest, now):
             return rows
         return [row for row in rows if not has_expired(row.record.expires, now)]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, TypeAlias
 
 from p2pfs.addresses import encode_addresses, parse_addresses
@@ -69,7 +70,7 @@ RULES = {
 CHUNK_COPIES = 8
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Subject:
     """What a key is about: content (its multihash) or a tag; made by the functions below."""
 
@@ -80,7 +81,7 @@ class Subject:
         """Canonical DAG-CBOR of `[kind, subject…]`; its hash is the key."""
         return dag_cbor.encode([self.kind, *self.parts])
 
-    @property
+    @cached_property
     def key(self) -> bytes:
         """Where in the overlay it belongs: 20 bytes."""
         return key_of(self.encode())

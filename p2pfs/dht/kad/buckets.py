@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 from p2pfs.network import NODE_ID_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Set
+    from collections.abc import Collection, Iterable, Iterator, Set
 
 BUCKETS = NODE_ID_BYTES * 8
 
@@ -58,11 +58,18 @@ class Buckets(Generic[T]):
         """The `count` closest to a key, the closest first."""
         return list(islice(self.outwards(key), count))
 
-    def closer(self, key: bytes) -> int:
-        """How many are closer to a key than the own id is: see `_groups`; nothing is sorted."""
-        away = self._own ^ int.from_bytes(key, "big")
-        held = self._held.items()
-        return sum(len(group) for bucket, group in held if away >> (BUCKETS - 1 - bucket) & 1)
+    def closer(self, key: bytes, without: Iterable[int] = ()) -> int:
+        """How many are closer to a key than the own id is, without one in each of these buckets.
+
+        See `_groups`; nothing is sorted.
+        """
+        away, count = self._own ^ int.from_bytes(key, "big"), 0
+        for bucket, group in self._held.items():
+            if away >> (BUCKETS - 1 - bucket) & 1:
+                count += len(group)
+        for bucket in without:
+            count -= away >> (BUCKETS - 1 - bucket) & 1
+        return count
 
     def _sorted(self, key: int) -> Iterator[Iterator[T]]:
         for group in self._groups(self._own ^ key):

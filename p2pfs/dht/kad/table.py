@@ -42,6 +42,7 @@ _CHECK_AGAIN_SECONDS = (1, 5, 60, 60)
 class _Entry:
     contact: Contact
     place: Place
+    bucket: int
     seen: float
     proven: float
     failures: int = 0
@@ -158,7 +159,7 @@ class Table:
         lasted = now - entry.first_counted
         if entry.counted >= _FAILURES_TO_EVICT and lasted >= _EVICT_AFTER_SECONDS:
             self._drop(entry.contact)
-            self._fill(self._buckets.bucket(entry.contact.node_id), now)
+            self._fill(entry.bucket, now)
 
     def closest(self, key: bytes, count: int | None = None) -> list[Contact]:
         """Exactly the k, or `count`, closest that answered last time, the closest first."""
@@ -170,9 +171,7 @@ class Table:
 
     def closer(self, key: bytes) -> int:
         """How many of those that answered last time are closer to a key than this node."""
-        own = distance(self._own_id, key)
-        failing = [entry.contact.node_id for entry in self._failing.values()]
-        return self._buckets.closer(key) - sum(distance(each, key) < own for each in failing)
+        return self._buckets.closer(key, (entry.bucket for entry in self._failing.values()))
 
     def suspects(self, now: float) -> list[Contact]:
         """Contacts that failed, and are due to be asked again."""
@@ -248,7 +247,7 @@ class Table:
 
     def _take(self, contact: Contact, now: float) -> None:
         where = place(contact.endpoint.ip, self._is_near)
-        entry = _Entry(shared(contact), where, now, now)
+        entry = _Entry(shared(contact), where, self._buckets.bucket(contact.node_id), now, now)
         self._entries[contact.public_key] = entry
         self._buckets.put(contact.node_id, entry)
         self._by_endpoint[contact.endpoint] = contact.public_key
