@@ -22,6 +22,7 @@ from p2pfs.dht.recordpages import (
 from p2pfs.dht.records import create_provider_record, parse_subject, provider_subject
 from p2pfs.dht.records import verified_record as verified
 from p2pfs.errors import MalformedError, UnreachableError
+from tests.sim.world import seldom_collecting
 
 if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
@@ -54,14 +55,21 @@ def provider_record(world: World, node: Node, subject: Subject) -> bytes:
 
 def stock(world: World, bytes_a_node: int, beginning: int) -> None:
     """Fill the stores with records where they belong, numbered from `beginning`, without a word."""
-    now, left, number = int(world.clock()), bytes_a_node * len(world.nodes), beginning
-    while left > 0:
-        subject, publisher = some_subject(number), world.random.choice(world.nodes)
-        record = verified(subject, provider_record(world, publisher, subject), world.network, now)
-        for node in world.closest(subject.key, subject.rules.copies):
-            node.store.put(record, publisher.address.ip, now)
-            left -= len(record.value)
-        number += 1
+    left, number = bytes_a_node * len(world.nodes), beginning
+    with seldom_collecting():
+        while left > 0:
+            left -= _put_everywhere(world, some_subject(number))
+            number += 1
+
+
+def _put_everywhere(world: World, subject: Subject) -> int:
+    """One record into the stores where it belongs; how many bytes they are."""
+    now, publisher = int(world.clock()), world.random.choice(world.nodes)
+    record = verified(subject, provider_record(world, publisher, subject), world.network, now)
+    holders = world.closest(subject.key, subject.rules.copies)
+    for node in holders:
+        node.store.put(record, publisher.address.ip, now)
+    return len(holders) * len(record.value)
 
 
 async def publish(world: World, node: Node, subject: Subject) -> int:

@@ -45,8 +45,9 @@ _PEERS = 3
 # So many newcomers a second; more at once than there are members would find nobody settled.
 _ARRIVALS_A_SECOND = 50
 # Of new objects, between two looks for garbage: at Python's 700 they go through the whole world so
-# often that it is a fifth of the time.
-_COLLECT_AFTER = 50_000
+# often that it is a fifth of the time.  And between those at all of the world, of such looks: at
+# Python's 10 times 10 they are another fifth of churn among stores that are full.
+_COLLECT_AFTER = (50_000, 10, 40)
 
 
 @dataclass(eq=False)
@@ -125,7 +126,7 @@ class World:
         async def waited() -> T:
             return await awaitable
 
-        with _seldom_collecting():
+        with seldom_collecting():
             result = self.loop.run_until_complete(waited())
         assert self._alarm.rung is None, f"seed {self.seed}: {self._alarm.rung}"
         return result
@@ -182,6 +183,7 @@ class World:
     def forget(self, node: Node) -> None:
         """Let go of a node that has ended for good, and of what it held."""
         assert node not in self._running
+        node.store.close()
         self.nodes.remove(node)
         del self._by_https[node.https]
 
@@ -256,9 +258,9 @@ async def _cancelled(tasks: Iterable[asyncio.Task[object]]) -> None:
 
 
 @contextmanager
-def _seldom_collecting() -> Iterator[None]:
+def seldom_collecting() -> Iterator[None]:
     usual = gc.get_threshold()
-    gc.set_threshold(_COLLECT_AFTER, *usual[1:])
+    gc.set_threshold(*_COLLECT_AFTER)
     try:
         yield
     finally:

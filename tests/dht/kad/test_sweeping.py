@@ -18,7 +18,15 @@ from p2pfs.content.cid import Cid, raw_cid
 from p2pfs.dht.kad.contacts import Contact, distance
 from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.overlay import KadOverlay
-from p2pfs.dht.kad.sweeping import Group, find_groups, groups_in, groups_in_crowd
+from p2pfs.dht.kad.sweeping import (
+    Group,
+    Served,
+    contents_taken,
+    find_groups,
+    find_regions,
+    groups_in,
+    groups_in_crowd,
+)
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
@@ -149,6 +157,43 @@ async def test_where_ids_were_made_for_a_key_everybody_around_it_is_told() -> No
     many = closest([contact(number) for number in range(1_000)], SUBJECTS[0].key, 60)
     [group] = await groups_of(Found(many, reach=1 << 140, suspects=True))
     assert (group.subjects, len(group.holders)) == ((SUBJECTS[0],), 60)
+
+
+@dataclass
+class Everybody(Found):
+    """A finder that knows all nodes."""
+
+    key: bytes = b""
+
+    async def lookup(self, key: bytes) -> Found:
+        return Everybody(self.nodes, key=key)
+
+    def closest(self) -> list[Contact]:
+        return closest(self.nodes, self.key, self.k)
+
+
+async def test_regions_beside_each_other_are_found_together_and_share_batches() -> None:
+    subjects = [provider_subject(each) for each in chunks(20_000)]
+    finder = cast("Server", Everybody([contact(number) for number in range(1_000)]))
+    regions = await find_regions(finder, subjects)
+    assert len(regions) == 4
+    swept = [subject for region in regions for subject in region.subjects]
+    assert swept == subjects[: len(swept)]
+    holders = [{each for group in region.groups for each in group.holders} for region in regions]
+    assert len(set().union(*holders)) < 0.8 * sum(map(len, holders))
+    assert len(await find_regions(finder, subjects[:5])) == 1
+    assert await find_regions(cast("Server", Found([])), subjects) == []
+
+
+def test_what_comes_after_a_region_that_nobody_took_is_not_done() -> None:
+    first, second, third = (
+        Served((Group(tuple(SUBJECTS[at : at + 4]), tuple(FEW)),), 60) for at in (0, 4, 8)
+    )
+    regions = [first, second, third]
+    assert contents_taken(regions, SUBJECTS[:12]) == 12
+    assert contents_taken(regions, [SUBJECTS[0], SUBJECTS[5], SUBJECTS[9]]) == 12
+    assert contents_taken(regions, SUBJECTS[:4] + SUBJECTS[8:12]) == 4
+    assert contents_taken(regions, SUBJECTS[4:]) == 0
 
 
 def _ground(key: bytes, count: int) -> list[Contact]:
