@@ -37,6 +37,8 @@ _TAG_KEY = b"t"
 _MAX_ADDRESSES = 4
 # Found and not yet looked at; a LAN has fewer nodes, whoever makes up more is not listened to.
 _WAITING = 64
+# An interface may have its address before it carries multicast; sockets may run out for a while.
+_AGAIN_SECONDS = 30
 
 _log = logging.getLogger(__name__)
 
@@ -50,7 +52,7 @@ async def discover(
 ) -> None:
     """Announce this node at `ips` (IPv4, each on another LAN), and tell `found` of others.
 
-    Until cancelled; it returns at once, having said why, where there is no multicast.
+    Until cancelled; it returns at once, having said why, where there are no such addresses.
     """
     if not ips:
         _log.info("not looking for nodes on the LAN: no private IPv4 address with multicast")
@@ -68,12 +70,8 @@ async def discover(
             trio_token.run_sync_soon(tell, address)
 
     own = _Announced(network, secrets.token_hex(_INSTANCE_BYTES), port, ips)
-    try:
-        radio = await trio.to_thread.run_sync(_Radio, own, near, heard)
-    except OSError as error:
-        _log.warning("cannot look for nodes on the LAN: %s", error.strerror)
-        return
     async with receive:
+        radio = await _tuned_in(own, near, heard)
         try:
             await trio.to_thread.run_sync(radio.announce, abandon_on_cancel=True)
             async for address in receive:
@@ -81,6 +79,20 @@ async def discover(
         finally:
             with trio.CancelScope(shield=True):
                 await trio.to_thread.run_sync(radio.close)
+
+
+async def _tuned_in(
+    own: _Announced, near: Neighbourhood, heard: Callable[[Endpoint], None]
+) -> _Radio:
+    """As soon as the system allows it; that it does not yet is said once."""
+    level = logging.WARNING
+    while True:
+        try:
+            return await trio.to_thread.run_sync(_Radio, own, near, heard)
+        except OSError as error:
+            _log.log(level, "cannot look for nodes on the LAN yet: %s", error.strerror)
+        level = logging.DEBUG
+        await trio.sleep(_AGAIN_SECONDS)
 
 
 def tag_of(network: Network, instance: str) -> bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import logging
+import os
 import socket
 import threading
 
@@ -14,6 +16,7 @@ from zeroconf import (
     DNSPointer,
     DNSRecord,
     EventLoopBlocked,
+    IPVersion,
     ServiceInfo,
     Zeroconf,
 )
@@ -158,16 +161,44 @@ async def test_it_ends_while_it_begins() -> None:
 
 
 @pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_without_multicast_a_node_says_so_once_and_goes_on(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
+async def test_without_multicast_a_node_says_so_once(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "p2pfs")
     await discover(NETWORK, 7001, NEAR, nobody, ())
     assert len(caplog.records) == 1
-    await discover(NETWORK, 7001, NEAR, nobody, ("10.254.254.254",))  # not this machine's
+    with trio.fail_after(5), trio.move_on_after(0.5):
+        await discover(NETWORK, 7001, NEAR, nobody, ("10.254.254.254",))  # not this machine's
     assert len([each for each in caplog.records if each.levelno == logging.WARNING]) == 1
     caplog.clear()
     await trio.to_thread.run_sync(gc.collect)  # the library forgets to close a socket
+
+
+async def test_multicast_that_comes_late_is_waited_for(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries, found = 0, trio.Event()
+
+    class Late(Zeroconf):
+        def __init__(self, interfaces: list[str], ip_version: IPVersion) -> None:
+            nonlocal tries
+            tries += 1
+            if tries <= 6:
+                raise OSError(errno.ENODEV, os.strerror(errno.ENODEV))
+            super().__init__(interfaces=interfaces, ip_version=ip_version)
+
+    async def tell(_: Endpoint) -> None:
+        found.set()
+
+    monkeypatch.setattr("zeroconf.Zeroconf", Late)
+    monkeypatch.setattr(lan, "_AGAIN_SECONDS", 0.05)
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(discover, NETWORK, 7001, NEAR, tell, LOOPBACK)
+            nursery.start_soon(discover, NETWORK, 7002, NEAR, nobody_yet, LOOPBACK)
+            await found.wait()
+            nursery.cancel_scope.cancel()
+    assert [each.message for each in caplog.records if each.levelno == logging.WARNING] == [
+        "cannot look for nodes on the LAN yet: No such device"
+    ] * 2  # once each
 
 
 def test_a_tag_tells_nothing_to_those_who_do_not_know_the_network() -> None:
