@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from bench.figures import Figures
 from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.exchange import accept
-from p2pfs.dht.kad.sweeping import find_regions, signed
-from p2pfs.dht.recordpages import encode_batches, parse_batch
+from p2pfs.dht.kad.sweeping import encode_groups, find_groups
+from p2pfs.dht.kad.traffic import POSTS_AT_ONCE
+from p2pfs.dht.recordpages import parse_batch
 from p2pfs.dht.records import Subject, provider_subject
 from p2pfs.library.sweeping import LANE_CHUNKS, LANES
 from tests.sim.records import search
@@ -38,11 +39,11 @@ BAR_FOUND = 0.999
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one sweep: virtual seconds, bytes, and what it took."""
+    """Of one sweep: virtual seconds, bytes, requests by datagram and by HTTPS."""
 
     seconds: float
     sent: float
-    lookups: int
+    asked: int
     posts: int
 
 
@@ -59,28 +60,29 @@ async def sweep(world: World, node: Node, chunks: list[Subject]) -> Cost:
     """As `KadOverlay.sweep` and `library.sweeping` do together."""
     loop, traffic = asyncio.get_running_loop(), world.internet.traffic[node.address]
     begun, before, datagrams = loop.time(), traffic.sent_bytes, traffic.sent
-    posted = lookups = posts = done = requests = 0
+    posted = asked = posts = done = requests = 0
+    posting = asyncio.Semaphore(POSTS_AT_ONCE)
 
-    async def post(contact: Contact, records: list[tuple[Subject, bytes]]) -> None:
+    async def post(contact: Contact, batches: list[bytes]) -> None:
         nonlocal posted, posts
-        for batch in encode_batches(records):
-            await asyncio.sleep(HTTPS_SECONDS)
-            posted, posts = posted + len(batch) + HTTPS_BYTES, posts + 1
-            holder = world.at(contact.https)
-            if holder is not None:
-                await accept(holder.server, parse_batch(batch), node.address.ip)
+        async with posting:
+            for batch in batches:
+                await asyncio.sleep(HTTPS_SECONDS)
+                posted, posts = posted + len(batch) + HTTPS_BYTES, posts + 1
+                holder = world.at(contact.https)
+                if holder is not None:
+                    await accept(holder.server, parse_batch(batch), node.address.ip)
 
     async def sweep_lane(lane: list[Subject]) -> None:
-        nonlocal lookups, requests
+        nonlocal requests, asked
         while lane:
-            regions = await find_regions(node.server, lane)
-            groups = [group for region in regions for group in region.groups]
+            served = await find_groups(node.server, lane)
             expires = int(world.clock()) + LIFETIME_SECONDS
-            wanted = signed(node.server, groups, [node.https], expires)
+            wanted = encode_groups(node.server, served.groups, [node.https], expires)
             await asyncio.gather(*(post(*each) for each in wanted.items()))
-            lane = lane[sum(len(region.subjects) for region in regions) :]
-            lookups += len(regions)
-            requests += sum(region.requests for region in regions) + len(wanted)
+            lane = lane[len(served.subjects) :]
+            requests += served.requests + sum(map(len, wanted.values()))
+            asked += served.requests
 
     while done < len(chunks):
         started, requests = loop.time(), 0
@@ -92,7 +94,7 @@ async def sweep(world: World, node: Node, chunks: list[Subject]) -> Cost:
         await asyncio.sleep(max(0.0, started + requests / REQUESTS_A_SECOND - loop.time()))
     datagrams = traffic.sent - datagrams
     sent = traffic.sent_bytes - before + datagrams * HEADER_BYTES + posted
-    return Cost(loop.time() - begun, sent, lookups, posts)
+    return Cost(loop.time() - begun, sent, asked, posts)
 
 
 async def share_found(world: World, sweeper: Node, chunks: list[Subject]) -> float:
@@ -125,7 +127,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     args = parser.parse_args()
     cost, found = cell(args.nodes, args.chunks, args.seed)
-    print(f"  {cost.lookups} lookups, {cost.posts} batches", flush=True)
+    print(f"  {cost.asked} requests of lookups, {cost.posts} batches", flush=True)
     figures, name = Figures(), f"{args.chunks:,} chunk ids among {args.nodes:,} nodes"
     bar = BARS.get(args.nodes, max(BARS.values())) * args.chunks / 100_000
     figures.at_most(f"{name}: virtual time", cost.seconds, bar, "s")

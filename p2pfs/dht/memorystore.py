@@ -97,7 +97,7 @@ class MemoryRecordStore:
         self._budget = budget
         self._secret = secret or os.urandom(SECRET_BYTES)
         self._lock = threading.Lock()
-        self._empty()
+        self.clear()
         self._arrivals = count()
         self._contacts: list[tuple[bytes, int]] = []
         self._estimate = b""
@@ -182,15 +182,12 @@ class MemoryRecordStore:
     def keep_estimate(self, estimate: bytes) -> None:
         self._estimate = estimate
 
-    def close(self) -> None:
+    def clear(self) -> None:
         """Forget all records; else they wait with their node for the collector of cycles."""
         with self._lock:
-            self._empty()
-
-    def _empty(self) -> None:
-        self._keys: dict[bytes, _Key] = {}
-        self._bodies: dict[bytes, _Body] = {}
-        self._rooms = {room: _Room() for room in Room}
+            self._keys: dict[bytes, _Key] = {}
+            self._bodies: dict[bytes, _Body] = {}
+            self._rooms = {room: _Room() for room in Room}
 
     def _put(self, record: Record, source_ip: str, now: int) -> Stored:
         key = record.subject.key

@@ -70,7 +70,7 @@ RULES = {
 CHUNK_COPIES = 8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True)  # no slots: the key is kept
 class Subject:
     """What a key is about: content (its multihash) or a tag; made by the functions below."""
 

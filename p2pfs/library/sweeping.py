@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     from p2pfs.store.dags import Dags
     from p2pfs.store.swept import Begun, SharedFile, SweptFiles
 
-    # Announces the first of these multihashes until then, none if nobody takes them; raises
-    # NoPeersError if nobody could be asked.
+    # Announces the first of these multihashes until then, at least one; raises NoPeersError if
+    # nobody could be asked.
     Announce = Callable[[Sequence[bytes], int], Awaitable[Swept]]
 
 _log = logging.getLogger(__name__)
@@ -52,10 +52,14 @@ _RENEW_AFTER_SECONDS = 9 * 3_600
 _TOGETHER_SECONDS = 3_600
 # What peers say of this node's address can change from minute to minute; roots follow at once.
 _MOVED_AFTER_SECONDS = 1_800
-# Lookups wait for the network, so several regions are swept beside each other.  In a network of
-# 10,000 nodes one lookup serves a hundred chunks of 100,000, of 1,000 nodes a thousand.
+# Lookups wait for the network, so several stretches of keys are swept beside each other.  In a
+# network of 10,000 nodes one lookup serves 70 chunks of 100,000, of 1,000 nodes 500.
 LANES = 4
 LANE_CHUNKS = 2_048
+_STEP_CHUNKS = LANES * LANE_CHUNKS
+# Before the next try where not even one chunk of a step was taken: it costs as much as the one
+# before, and what hinders it may last.  After these it goes on, as others might take theirs.
+_REFUSED_SECONDS = (30.0, 120.0, 600.0)
 # Leaves looked at in one go in the loop, at a few microseconds each.
 _LEAVES_A_STEP = 512
 
@@ -78,18 +82,24 @@ class Sweep:
         self._addresses = addresses
         self._most = most
         self._clock = clock
-        self._refused: set[bytes] = set()  # hashes that nobody has taken when they came first
+        # Of the sweep under way: what nobody took, and how often a whole step was refused in a row.
+        self._refused: set[Chunk] = set()
+        self._refusals = 0
 
     async def run(self) -> None:
         """Until cancelled."""
         while True:
+            pause = _LOOK_SECONDS
             try:
                 await self._sweep()
+            except _RefusedError as error:
+                pause = _REFUSED_SECONDS[self._refusals - 1]
+                _log.info("the sweep waits for %g s: %s", pause, error)
             except NoPeersError as error:
                 _log.debug("the sweep waits: %s", error)
             except P2pfsError as error:  # the disk's trouble, and may be over the next time
                 _log.warning("the sweep waits: %s", error)
-            await trio.sleep(_LOOK_SECONDS)
+            await trio.sleep(pause)
 
     async def _sweep(self) -> None:
         """All that is due, from where it was left."""
@@ -99,22 +109,51 @@ class Sweep:
             return
         chunks = await self._chunks(begun.files)
         done = bisect_right(chunks, begun.place, key=lambda chunk: chunk.key)
+        rate = rate_of(begun, now)
         while done < len(chunks):
-            ahead = chunks[done : done + LANES * LANE_CHUNKS]
-            step = _Step(ahead, self._announce, self._clock, self._refused)
-            await step.run(rate_of(begun, now))
+            step = await self._step(chunks[done : done + _STEP_CHUNKS], rate)
+            self._judge(step)
+            self._refused.update(step.refused)
             if step.done:
                 done += step.done
                 await self._files.reach(chunks[done - 1].key)
             if step.failure is not None:
                 raise step.failure
-        self._refused.clear()
+        await self._try_again(rate)
         await self._files.end(Told(begun.started + LIFETIME_SECONDS, at))
+
+    async def _step(self, chunks: Sequence[Chunk], rate: float) -> _Step:
+        step = _Step(chunks, self._announce, self._clock)
+        await step.run(rate)
+        return step
+
+    def _judge(self, step: _Step) -> None:
+        """Raise _RefusedError if nobody took anything of it, unless that has been so for long.
+
+        Whoever has made ids for some keys could else stop all chunks behind them.
+        """
+        if not step.is_refused:
+            self._refusals = 0
+        elif self._refusals < len(_REFUSED_SECONDS):
+            self._refusals += 1
+            raise _RefusedError("no node of the network takes records over HTTPS")
+
+    async def _try_again(self, rate: float) -> None:
+        """Once, with what nobody took when its turn came; what is left waits for the renewal."""
+        again, left = sorted(self._refused), 0
+        self._refused.clear()
+        for start in range(0, len(again), _STEP_CHUNKS):
+            step = await self._step(again[start : start + _STEP_CHUNKS], rate)
+            left += len(step.refused)
+        if left:
+            _log.info("no node of the network takes in that %d of its chunks are here", left)
 
     async def _begun(self, at: tuple[str, ...], now: int) -> Begun | None:
         """The sweep under way, be it a new one; None if none is due."""
         begun = self._files.begun()
-        if begun is not None and now < begun.started + _RENEW_AFTER_SECONDS:
+        # One that is refused from the start may as well take in what has come meanwhile.
+        is_stuck = begun is not None and not begun.place and self._refusals > 0
+        if begun is not None and not is_stuck and now < begun.started + _RENEW_AFTER_SECONDS:
             return begun
         newest = await self._files.newest(DEFAULT_PROFILE.chunk_bytes, self._most)
         due = due_files(newest, self._most, at, now)
@@ -145,24 +184,25 @@ class _Step:
     """A stretch of chunks, in lanes that go on beside each other whatever becomes of one."""
 
     def __init__(
-        self,
-        chunks: Sequence[Chunk],
-        announce: Announce,
-        clock: Callable[[], float],
-        refused: set[bytes],
+        self, chunks: Sequence[Chunk], announce: Announce, clock: Callable[[], float]
     ) -> None:
         starts = range(0, len(chunks), LANE_CHUNKS)
         self._lanes = [chunks[start : start + LANE_CHUNKS] for start in starts]
         self._swept = [0 for _ in self._lanes]
         self._announce = announce
         self._clock = clock
-        self._refused = refused
         self._requests = 0
+        self.refused: list[Chunk] = []  # by all nodes that they were offered to
         self.failure: P2pfsError | None = None
 
     @property
+    def is_refused(self) -> bool:
+        """Whether nobody took anything of what was offered."""
+        return 0 < sum(self._swept) == len(self.refused)
+
+    @property
     def done(self) -> int:
-        """How many chunks there are before the first that is not swept."""
+        """How many chunks there are before the first that was not offered."""
         count = 0
         for lane, swept in zip(self._lanes, self._swept, strict=True):
             count += swept
@@ -183,22 +223,19 @@ class _Step:
             self.failure = error
 
     async def _sweep(self, number: int) -> None:
-        hashes = [chunk.multihash for chunk in self._lanes[number]]
-        while self._swept[number] < len(hashes):
-            left = hashes[self._swept[number] :]
-            swept = await self._announce(left, int(self._clock()) + LIFETIME_SECONDS)
+        left = self._lanes[number]
+        while left:
+            hashes = [chunk.multihash for chunk in left]
+            swept = await self._announce(hashes, int(self._clock()) + LIFETIME_SECONDS)
+            refused, offered = set(swept.refused), left[: swept.contents]
+            self.refused += [chunk for chunk in offered if chunk.multihash in refused]
             self._requests += swept.requests
-            self._swept[number] += swept.contents or self._passed_over(left[0])
+            self._swept[number] += swept.contents
+            left = left[swept.contents :]
 
-    def _passed_over(self, refused: bytes) -> int:
-        """One, if nobody took it the last time either; else raises NoPeersError, to try it later.
 
-        Whoever has made ids for a key could stop all chunks behind it.
-        """
-        if refused in self._refused:
-            return 1
-        self._refused.add(refused)
-        raise NoPeersError("no node of the network takes records over HTTPS")
+class _RefusedError(NoPeersError):
+    """Nodes were asked, and took nothing."""
 
 
 class Chunk(NamedTuple):

@@ -506,6 +506,14 @@ def test_a_file_that_breaks_later_is_moved_aside_when_that_shows(tmp_path: Path)
         assert store.count(MUSIC.key, NOW) == 1
 
 
+def test_a_store_in_memory_forgets_all_records_at_once() -> None:
+    store = MemoryRecordStore()
+    store.put(in_music(), SOURCE, NOW)
+    store.clear()
+    assert (store.usage(), store.rows(MUSIC.key, NOW)) == (Usage(0, 0), [])
+    assert store.put(in_music(), SOURCE, NOW) is Stored.STORED
+
+
 def test_a_file_of_a_later_version_is_moved_aside(tmp_path: Path) -> None:
     path = tmp_path / "overlay.sqlite"
     later = sqlite3.connect(path)

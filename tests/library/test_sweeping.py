@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import trio
+import trio.testing
 
 from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import cid_of
@@ -17,7 +18,7 @@ from p2pfs.dht.kad.sweeping import Swept
 from p2pfs.dht.records import provider_subject
 from p2pfs.errors import NoPeersError
 from p2pfs.library import sweeping
-from p2pfs.library.sweeping import Sweep, due_files, rate_of
+from p2pfs.library.sweeping import Sweep, due_files, in_key_order, rate_of
 from p2pfs.store.dags import Dags
 from p2pfs.store.provided import Told
 from p2pfs.store.swept import SharedFile, SweptFiles
@@ -44,12 +45,13 @@ class Network:
         self.room -= len(taken)
         self.told += taken
         self.until.add(expires)
-        return Swept(len(taken), len(taken), 0)
+        return Swept(len(taken), (), 0)
 
 
 @pytest.fixture(autouse=True)
 def _quickly(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sweeping, "_LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(sweeping, "_REFUSED_SECONDS", (0.01, 0.02, 0.04))
 
 
 @asynccontextmanager
@@ -115,32 +117,72 @@ async def test_after_a_restart_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert network.told == chunk_ids(8)
 
 
-@pytest.mark.parametrize("lane", [1, 2, 2_048])
-async def test_a_chunk_that_nobody_takes_stops_no_others(
+class Besieged(Network):
+    """Some chunks are refused by all nodes."""
+
+    def __init__(self, refused: Sequence[bytes]) -> None:
+        super().__init__()
+        self.refused = set(refused)
+        self.refusals: list[bytes] = []
+
+    async def sweep(self, multihashes: Sequence[bytes], expires: int) -> Swept:
+        await trio.lowlevel.checkpoint()
+        offered = multihashes[:3]
+        self.until.add(expires)
+        refused = tuple(each for each in offered if each in self.refused)
+        self.refusals += refused
+        self.told += [each for each in offered if each not in refused]
+        return Swept(len(offered), refused, 0)
+
+
+@pytest.mark.parametrize("lane", [3, 6, 2_048])
+async def test_chunks_that_nobody_takes_stop_no_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lane: int
 ) -> None:
     monkeypatch.setattr(sweeping, "LANE_CHUNKS", lane)
-    evil = chunk_ids(8)[4]
-    refusals = 0
-
-    class Besieged(Network):
-        async def sweep(self, multihashes: Sequence[bytes], expires: int) -> Swept:
-            nonlocal refusals
-            if multihashes[0] == evil:
-                refusals += 1
-                return Swept(0, 0, 0)
-            until = multihashes.index(evil) if evil in multihashes else len(multihashes)
-            return await super().sweep(multihashes[:until], expires)
-
-    network = Besieged()
+    monkeypatch.setattr(sweeping, "_STEP_CHUNKS", 4 * lane)
+    ids = chunk_ids(14)
+    network = Besieged(ids[3:7])
     async with open_share_folder(tmp_path) as folder:
-        folder.write("song", content(8))
+        folder.write("song", content(14))
         await folder.wait_share("song")
         async with sweeping_node(folder, network) as files:
-            await wait_until(lambda: len(set(network.told)) == 7)
+            await wait_until(lambda: len(network.told) == 10)
             await wait_until(lambda: files.begun() is None)
-    assert evil not in network.told
-    assert refusals == 2  # it was tried again
+    assert sorted(network.told) == sorted(ids[:3] + ids[7:])  # each of them once
+    assert sorted(network.refusals) == sorted(2 * ids[3:7])  # tried again at the end
+
+
+async def test_where_everybody_refuses_it_waits_longer_each_time_and_ends(tmp_path: Path) -> None:
+    network = Besieged(chunk_ids(8))
+    async with open_share_folder(tmp_path) as folder:
+        folder.write("song", content(5))
+        await folder.wait_share("song")
+        async with sweeping_node(folder, network) as files:
+            await wait_until(lambda: len(network.refusals) >= 5)
+            folder.write("other", content(3, 5))  # while it is stuck, new ones come in
+            await folder.wait_share("other")
+            await wait_until(lambda: len(network.refusals) > 15)
+            await wait_until(lambda: files.begun() is None)
+            await trio.sleep(0.1)
+    assert not network.told
+    assert set(network.refusals) == set(chunk_ids(8))
+    assert len(network.refusals) <= 5 * 8
+
+
+async def test_a_step_takes_as_long_as_its_requests_may(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    async def announce(multihashes: Sequence[bytes], _: int) -> Swept:
+        await trio.sleep(0.1)
+        return Swept(min(70, len(multihashes)), (), 85)
+
+    chunks = in_key_order({bytes((0x12, 0x20)) + bytes(30) + at.to_bytes(2) for at in range(700)})
+    for rate, seconds in ((30, 850 / 30), (300, 850 / 300), (10_000, 1.0)):
+        step, started = sweeping._Step(chunks, announce, time.time), trio.current_time()
+        await step.run(rate)
+        assert trio.current_time() - started == pytest.approx(seconds, abs=0.01)
+        assert step.done == 700
 
 
 async def test_chunks_are_renewed_before_they_expire(tmp_path: Path) -> None:

@@ -9,9 +9,9 @@ import pytest
 
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.exchange import accept
-from p2pfs.dht.kad.sweeping import find_regions, signed
+from p2pfs.dht.kad.sweeping import encode_groups, find_groups
 from p2pfs.dht.kad.wire import Reply, Request
-from p2pfs.dht.recordpages import encode_batches, parse_batch
+from p2pfs.dht.recordpages import parse_batch
 from p2pfs.dht.records import Subject, provider_subject
 from tests.sim.adversaries import Colluders, corrupt, ground_identities
 from tests.sim.records import search
@@ -48,15 +48,15 @@ async def surround(world: World, key: bytes) -> None:
 async def sweep(world: World, node: Node, left: list[Subject]) -> None:
     """As `KadOverlay.sweep` does, again and again."""
     while left:
-        regions = await find_regions(node.server, left)
-        groups = [group for region in regions for group in region.groups]
+        served = await find_groups(node.server, left)
         expires = int(world.clock()) + 86_400
-        for contact, records in signed(node.server, groups, [node.https], expires).items():
+        wanted = encode_groups(node.server, served.groups, [node.https], expires)
+        for contact, batches in wanted.items():
             holder = world.at(contact.https)
             assert holder is not None
-            for batch in encode_batches(records):
+            for batch in batches:
                 await accept(holder.server, parse_batch(batch), node.address.ip)
-        left = left[sum(len(region.subjects) for region in regions) :]
+        left = left[len(served.subjects) :]
 
 
 @pytest.mark.sim

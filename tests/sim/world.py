@@ -183,7 +183,7 @@ class World:
     def forget(self, node: Node) -> None:
         """Let go of a node that has ended for good, and of what it held."""
         assert node not in self._running
-        node.store.close()
+        node.store.clear()
         self.nodes.remove(node)
         del self._by_https[node.https]
 

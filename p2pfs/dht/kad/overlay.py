@@ -14,7 +14,7 @@ import trio
 
 from p2pfs.dht.kad.exchange import accept
 from p2pfs.dht.kad.hottags import read_shards
-from p2pfs.dht.kad.sweeping import Swept, contents_taken, find_regions, signed
+from p2pfs.dht.kad.sweeping import Swept, encode_groups, find_groups
 from p2pfs.dht.kad.tending import Tending
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
@@ -106,19 +106,22 @@ class KadOverlay:
         """
         subjects = [provider_subject(multihash) for multihash in multihashes]
 
-        async def look() -> list[Served]:
+        async def look() -> Served:
             await self._membership.wait_settled()
-            return await find_regions(self._server, subjects)
+            return await find_groups(self._server, subjects)
 
-        regions = await self._island.run(look)
+        served = await self._island.run(look)
+        groups, offered = served.groups, served.subjects
         addresses = self._server.own_addresses()
-        if not regions or not addresses:
+        if not groups or not addresses:
             raise NoPeersError("no node of the network could be asked")
-        groups = [group for region in regions for group in region.groups]
-        wanted = await trio.to_thread.run_sync(signed, self._server, groups, addresses, expires)
-        copies = await self._traffic.post(wanted)
-        requests = sum(region.requests for region in regions) + len(wanted)
-        return Swept(contents_taken(regions, copies), len(copies), requests)
+        batches = await trio.to_thread.run_sync(
+            encode_groups, self._server, groups, addresses, expires
+        )
+        copies = await self._traffic.post(batches)
+        pairs = zip(multihashes, offered, strict=False)  # of the first of them
+        refused = tuple(multihash for multihash, subject in pairs if subject not in copies)
+        return Swept(len(offered), refused, served.requests + sum(map(len, batches.values())))
 
     async def providers(self, cid: Cid, found: Callable[[Provider], None]) -> None:
         """See `Overlay`; of a peer's addresses those are left out that its teller may not name."""

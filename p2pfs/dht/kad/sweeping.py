@@ -10,6 +10,7 @@ from itertools import takewhile
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.recordpages import encode_batches
 from p2pfs.dht.records import (
     CHUNK_COPIES,
     MAX_MULTIHASHES,
@@ -19,7 +20,7 @@ from p2pfs.dht.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
     from p2pfs.addresses import Endpoint
@@ -33,10 +34,10 @@ if TYPE_CHECKING:
 # Contents that share a record go where the first of them belongs, as long as a reader of each one,
 # who asks the 20 closest, is sure to ask there too: six may come before a neighbour moves out.
 _CLOSE_ENOUGH = 14
-# Of a key that ids were made for, with those that see past them.
+# Of a key that ids were made for, with those that see past them: each asks about as many.
 _LOOKUPS_OF_A_CROWD = 4
 # Holders reach into the regions on both sides, and get one batch for all that are served together:
-# four take a third fewer than one by one, eight would hardly take fewer still.
+# with four of them three in ten batches are saved, with eight hardly more.
 _REGIONS_TOGETHER = 4
 
 
@@ -50,7 +51,7 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Served:
-    """What one region lookup serves, and what it took."""
+    """What a few region lookups serve, and what they took."""
 
     groups: tuple[Group, ...]
     requests: int
@@ -62,13 +63,10 @@ class Served:
 
 @dataclass(frozen=True, slots=True)
 class Swept:
-    """How many contents were done, how many of them others hold, and what it took.
-
-    Those of the first region that are not done were taken by nobody, though nodes could be asked.
-    """
+    """How many contents were offered, which of their multihashes no node took, and requests."""
 
     contents: int
-    held: int
+    refused: tuple[bytes, ...]
     requests: int
 
 
@@ -138,23 +136,24 @@ def _end(
         groups.append(Group(tuple(begun), tuple(nodes[each] for each in holders)))
 
 
-async def find_regions(server: Server, subjects: Sequence[Subject]) -> list[Served]:
-    """The first regions of these subjects, which are in the order of their keys.
-
-    None if no node answers.
-    """
-    found: list[Served] = []
-    left = subjects
-    while left and len(found) < _REGIONS_TOGETHER:
-        served = await find_groups(server, left)
-        if not served.groups:
-            break
-        found.append(served)
-        left = left[len(served.subjects) :]
-    return found
-
-
 async def find_groups(server: Server, subjects: Sequence[Subject]) -> Served:
+    """As many of the first subjects, in the order of their keys, as a few lookups serve.
+
+    At least the first, if any node answers.
+    """
+    groups: list[Group] = []
+    requests, left = 0, subjects
+    for _ in range(_REGIONS_TOGETHER):
+        served = await find_region(server, left)
+        groups += served.groups
+        requests += served.requests
+        left = left[len(served.subjects) :]
+        if not served.groups or not left:
+            break
+    return Served(tuple(groups), requests)
+
+
+async def find_region(server: Server, subjects: Sequence[Subject]) -> Served:
     """As many of the first subjects, in the order of their keys, as one lookup serves.
 
     At least the first, if any node answers; where ids were made for it, it takes some lookups more.
@@ -177,22 +176,16 @@ async def find_groups(server: Server, subjects: Sequence[Subject]) -> Served:
     return Served(tuple(found), lookup.asked)
 
 
-def contents_taken(regions: Iterable[Served], held: Container[Subject]) -> int:
-    """How many contents are done: those of the regions before the first that took none of its."""
-    taken = takewhile(lambda each: any(subject in held for subject in each.subjects), regions)
-    return sum(len(each.subjects) for each in taken)
-
-
-def signed(
+def encode_groups(
     server: Server, groups: Sequence[Group], addresses: Sequence[Endpoint], expires: int
-) -> dict[Contact, list[tuple[Subject, bytes]]]:
-    """What each holder is to be sent: a record for as many of a group as fit in one."""
+) -> dict[Contact, list[bytes]]:
+    """The batches that each holder is to be sent: a record for as many of a group as fit in one."""
     wanted: dict[Contact, list[tuple[Subject, bytes]]] = {}
     for group in groups:
         entries = list(_entries(server, group, addresses, expires))
         for holder in group.holders:
             wanted.setdefault(holder, []).extend(entries)
-    return wanted
+    return {holder: encode_batches(entries) for holder, entries in wanted.items()}
 
 
 def _entries(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs.concurrency import open_nursery
+from p2pfs.concurrency import deadline, open_nursery
 from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.repairing import Repair, pull
 from p2pfs.errors import P2pfsError
@@ -43,6 +43,9 @@ _CLIENT_RECHECK_SECONDS = 60
 _ALONE_SECONDS = 5
 # Peers that are asked to dial back by HTTPS, one after another until one got through.
 _DIALBACKS = 3
+# For all that one neighbour has; 200,000 records take half of it.  Who is slower, or never comes to
+# an end, keeps this node from its other neighbours.
+_NEIGHBOUR_SECONDS = 600
 
 
 class Tending:
@@ -90,7 +93,8 @@ class Tending:
             for contact in coming.neighbours:
                 neighbour = _Neighbour(self, contact, fetch_names, fetch_named)
                 try:
-                    kept = await pull(neighbour, coming.region)
+                    with deadline(_NEIGHBOUR_SECONDS, "fetching a neighbour's records"):
+                        kept = await pull(neighbour, coming.region)
                 except P2pfsError as error:
                     _LOG.debug("no records from the neighbour %s: %s", contact.endpoint, error)
                     continue

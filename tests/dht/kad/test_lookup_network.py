@@ -87,6 +87,7 @@ class Network:
                 heapq.heappush(events, (now + answers, 2 * asked, event, hint))
                 heapq.heappush(events, (now + PATIENCE_SECONDS, 2 * asked + 1, "late", hint))
             if lookup.is_over or not events:
+                assert lookup.asked == asked
                 return Outcome(lookup.closest(), asked, now)
             now, _, event, hint = heapq.heappop(events)
             if event == "late":

@@ -11,6 +11,7 @@ import trio.testing
 
 from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.metainfo import SKEW_SECONDS, MetaInfo
+from p2pfs.dht.kad import tending
 from p2pfs.dht.kad.opening import open_overlay
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.memorystore import MemoryRecordStore
@@ -230,6 +231,31 @@ async def test_repair_goes_on_past_what_has_not_yet_expired_by_a_neighbours_cloc
         with pytest.raises(MalformedError):
             await node.tending.take(told((rock, wrong)), LOOPBACK)
     assert store.count(jazz.key, int(time.time())) == 1
+
+
+async def test_a_neighbour_without_end_keeps_repair_from_no_other(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tending, "_NEIGHBOUR_SECONDS", 0.2)
+    asked: set[bytes] = set()
+
+    async def fetch_names(key: bytes, *_: object) -> bytes:
+        asked.add(key)
+        return await trio.sleep_forever()
+
+    async def fetch_named(*_: object) -> bytes:
+        raise AssertionError
+
+    async with (
+        open_node() as (node, address),
+        open_node(address) as (other, _),
+        open_node(address) as (third, _),
+        trio.open_nursery() as nursery,
+    ):
+        await wait_until(lambda: all(len(each.contacts()) == 2 for each in (node, other, third)))
+        nursery.start_soon(node.tending.repair, fetch_names, fetch_named)
+        await wait_until(lambda: len(asked) == 2)
+        nursery.cancel_scope.cancel()
 
 
 async def test_a_holder_without_https_gives_what_datagrams_hold() -> None:

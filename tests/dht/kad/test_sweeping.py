@@ -18,15 +18,7 @@ from p2pfs.content.cid import Cid, raw_cid
 from p2pfs.dht.kad.contacts import Contact, distance
 from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.overlay import KadOverlay
-from p2pfs.dht.kad.sweeping import (
-    Group,
-    Served,
-    contents_taken,
-    find_groups,
-    find_regions,
-    groups_in,
-    groups_in_crowd,
-)
+from p2pfs.dht.kad.sweeping import Group, find_groups, find_region, groups_in, groups_in_crowd
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
@@ -138,7 +130,7 @@ class Found:
 
 
 async def groups_of(found: Found) -> list[Group]:
-    return list((await find_groups(cast("Server", found), SUBJECTS)).groups)
+    return list((await find_region(cast("Server", found), SUBJECTS)).groups)
 
 
 SUBJECTS = [provider_subject(each) for each in chunks(100)]
@@ -172,28 +164,23 @@ class Everybody(Found):
         return closest(self.nodes, self.key, self.k)
 
 
-async def test_regions_beside_each_other_are_found_together_and_share_batches() -> None:
+async def test_regions_beside_each_other_are_served_together() -> None:
     subjects = [provider_subject(each) for each in chunks(20_000)]
     finder = cast("Server", Everybody([contact(number) for number in range(1_000)]))
-    regions = await find_regions(finder, subjects)
-    assert len(regions) == 4
-    swept = [subject for region in regions for subject in region.subjects]
-    assert swept == subjects[: len(swept)]
-    holders = [{each for group in region.groups for each in group.holders} for region in regions]
-    assert len(set().union(*holders)) < 0.8 * sum(map(len, holders))
-    assert len(await find_regions(finder, subjects[:5])) == 1
-    assert await find_regions(cast("Server", Found([])), subjects) == []
-
-
-def test_what_comes_after_a_region_that_nobody_took_is_not_done() -> None:
-    first, second, third = (
-        Served((Group(tuple(SUBJECTS[at : at + 4]), tuple(FEW)),), 60) for at in (0, 4, 8)
-    )
-    regions = [first, second, third]
-    assert contents_taken(regions, SUBJECTS[:12]) == 12
-    assert contents_taken(regions, [SUBJECTS[0], SUBJECTS[5], SUBJECTS[9]]) == 12
-    assert contents_taken(regions, SUBJECTS[:4] + SUBJECTS[8:12]) == 4
-    assert contents_taken(regions, SUBJECTS[4:]) == 0
+    served = await find_groups(finder, subjects)
+    assert served.subjects == subjects[: len(served.subjects)]
+    left, alone = subjects, 0
+    for _ in range(4):
+        region = await find_region(finder, left)
+        alone += len({holder for group in region.groups for holder in group.holders})
+        left = left[len(region.subjects) :]
+    assert len(served.subjects) == len(subjects) - len(left)
+    assert served.requests == 4 * 60
+    together = {holder for group in served.groups for holder in group.holders}
+    assert len(together) < 0.8 * alone
+    assert (await find_groups(finder, subjects[:5])).requests == 60
+    nobody_there = await find_groups(cast("Server", Found([])), subjects)
+    assert (nobody_there.groups, nobody_there.requests) == ((), 60)
 
 
 def _ground(key: bytes, count: int) -> list[Contact]:
@@ -271,10 +258,27 @@ async def test_what_was_swept_is_found_and_several_share_a_record() -> None:
         await wait_until(lambda: all(len(each.contacts()) == 2 for each in overlays.values()))
         multihashes = chunks(100)
         swept = await first.sweep(multihashes, expiry())
-        assert (swept.contents, swept.held) == (100, 100)
+        assert (swept.contents, swept.refused) == (100, ())
+        assert swept.requests >= 2 + 2  # of a lookup, and of batches
         assert stores[1].usage().values == 7  # 16 at most in each
         for number in (0, 50, 99):
             found: list[Provider] = []
             await third.providers(cid_of_chunk(number), found.append)
             assert {each.public_key for each in found} == {keys[0].public_key}
     assert batches == [100, 100]
+
+
+async def test_what_nobody_takes_is_told() -> None:
+    async def refuse(_key: bytes, _address: Endpoint, batch: bytes) -> list[bool]:
+        rows = [subject for subject, _ in parse_batch(batch)]
+        return [subject == provider_subject(multihashes[7]) for subject in rows]
+
+    multihashes = chunks(30)
+    async with (
+        open_node(post_records=refuse) as (first, address),
+        open_node(address) as (second, _),
+    ):
+        await wait_until(lambda: len(first.contacts()) == len(second.contacts()) == 1)
+        swept = await first.sweep(multihashes, expiry())
+    assert swept.contents == 30
+    assert swept.refused == (*multihashes[:7], *multihashes[8:])
