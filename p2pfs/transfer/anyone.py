@@ -5,10 +5,12 @@ Files come through `download`; what a block says is for `library.resolving`.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING
 
 import trio
 
+from p2pfs.addresses import prefix_group
 from p2pfs.concurrency import open_nursery
 from p2pfs.dht.overlay import Provider
 from p2pfs.errors import P2pfsError
@@ -26,8 +28,12 @@ if TYPE_CHECKING:
 _NEXT_PEER_SECONDS = 0.3
 # More are looked for beside those known, when they have had their chance.
 _LOOKUP_SECONDS = 1.0
-# A popular root can have hundreds of providers; if so many fail, the block is at fault.
-_MAX_ASKED = 32
+# A root can have hundreds of providers: of one /24 (v6: /48) so many are asked, and some more once
+# all others were.  Whoever announces a root from one machine, as many times as he likes, keeps
+# nobody from those that have it.
+_MOST_NARROW, _MOST_MORE = 4, 32
+# As many networks as that, or the block is at fault.
+_MOST_ASKED = 256
 
 
 async def fetch_block(
@@ -46,11 +52,13 @@ class _Asking:
         self._cid = cid
         self._find_providers = find_providers
         self._seen: set[bytes] = set()
+        self._narrow: Counter[str] = Counter()
+        self._more: list[Provider] = []
         self._failures: dict[bytes, P2pfsError] = {}
         self._lookup_error: P2pfsError | None = None
         self._block: bytes | None = None
         self._all_failed = trio.Event()
-        self._send, self._receive = trio.open_memory_channel[Provider](_MAX_ASKED)
+        self._send, self._receive = trio.open_memory_channel[Provider](_MOST_ASKED + _MOST_MORE)
 
     async def run(self, known: list[Provider]) -> bytes:
         for provider in known:
@@ -67,9 +75,16 @@ class _Asking:
         return self._block
 
     def _found(self, provider: Provider) -> None:
-        if provider.public_key not in self._seen and len(self._seen) < _MAX_ASKED:
+        if provider.public_key in self._seen or not provider.addresses:
+            return
+        narrow = prefix_group(provider.addresses[0].ip)[1]
+        if self._narrow[narrow] < _MOST_NARROW and self._narrow.total() < _MOST_ASKED:
+            self._narrow[narrow] += 1
             self._seen.add(provider.public_key)
             self._send.send_nowait(provider)
+        elif len(self._more) < _MOST_MORE:
+            self._seen.add(provider.public_key)
+            self._more.append(provider)
 
     async def _look(self) -> None:
         """Look for providers: at once if none is known, else when those known do not deliver."""
@@ -81,6 +96,8 @@ class _Asking:
                 await self._find_providers(self._found)
             except P2pfsError as error:
                 self._lookup_error = error
+            for provider in self._more:
+                self._send.send_nowait(provider)
 
     async def _ask(
         self, provider: Provider, failed: trio.Event, everything: trio.CancelScope
