@@ -16,19 +16,24 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
+from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.referrals import pack_referrals
 from p2pfs.dht.kad.wire import Find, Get, Outcome, Reply, Request, Store
 from p2pfs.dht.recordpages import encode_page
+from p2pfs.network import PUBLIC_KEY_BYTES
 from tests.sim.keys import cheap_identity_of
+from tests.sim.world import UDP_PORT
 
 if TYPE_CHECKING:
-    from p2pfs.addresses import Endpoint
     from p2pfs.identity import Identity
     from tests.sim.world import Node, World
 
 # A request, the honest reply to it, and who asks; what is answered instead, None for nothing.
-Lie: TypeAlias = Callable[[Request, Reply, "Endpoint"], Reply | None]
+Lie: TypeAlias = Callable[[Request, Reply, Endpoint], Reply | None]
+
+# As many as a reply has room for, three referrals each.
+_SLANDERED = 6
 
 
 class Colluders:
@@ -70,6 +75,39 @@ class Colluders:
         if isinstance(request, Store):
             return msgspec.structs.replace(reply, outcome=Outcome.STORED)
         return reply
+
+
+def misplace(world: World, honest: Sequence[Node]) -> Lie:
+    """To a find: the honest nodes nearest to the key, each at three addresses where nobody is."""
+
+    def lie(request: Request, reply: Reply, _source: Endpoint) -> Reply:
+        if not isinstance(request, Find):
+            return reply
+        named = [
+            (node.identity.public_key, Endpoint(f"{number}.250.1.1", UDP_PORT))
+            for node in world.closest(request.key, _SLANDERED, honest)
+            for number in range(3, 6)
+        ]
+        return _with_referrals(reply, named)
+
+    return lie
+
+
+def neighbour_with_nobody(world: World, honest: Sequence[Node]) -> Lie:
+    """To a find: three made-up keys in the /24 of each of the honest nodes nearest to the key."""
+
+    def lie(request: Request, reply: Reply, _source: Endpoint) -> Reply:
+        if not isinstance(request, Find):
+            return reply
+        named = []
+        for node in world.closest(request.key, _SLANDERED, honest):
+            narrow, _, _ = node.address.ip.rpartition(".")
+            for number in range(250, 253):
+                at = Endpoint(f"{narrow}.{number}", UDP_PORT)
+                named.append((world.random.randbytes(PUBLIC_KEY_BYTES), at))
+        return _with_referrals(reply, named)
+
+    return lie
 
 
 def answer_falsely(random: Random) -> Lie:

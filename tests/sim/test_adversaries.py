@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -13,15 +13,18 @@ from p2pfs.dht.kad.wire import Find, Get, Reply, Request
 from p2pfs.dht.records import tag_subject
 from tests.sim.adversaries import (
     Colluders,
+    Lie,
     answer_falsely,
     churn,
     corrupt,
     crash,
     endless_page,
     ground_identities,
+    misplace,
+    neighbour_with_nobody,
 )
 from tests.sim.records import publish, search, some_subject
-from tests.sim.world import World
+from tests.sim.world import Node, World
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +45,27 @@ def test_colluders_name_the_nearest_of_themselves_and_nobody_else(grown: World) 
     nearest = sorted(others, key=lambda node: distance(node.node_id, key))
     assert named == [node.identity.public_key for node in nearest]
     assert crowd.hide(Find(key=key), Reply(count=3), asker.address).count == 0
+
+
+@pytest.mark.sim
+@pytest.mark.parametrize("slander", [misplace, neighbour_with_nobody])
+def test_no_liar_takes_the_place_of_honest_nodes_in_a_lookup(
+    slander: Callable[[World, Sequence[Node]], Lie],
+) -> None:
+    """What may be asked of one key or network is not to be used up by those who name dead ones."""
+    with World(5, k=8) as world:
+        world.run(world.grow(100, settle=20))
+        liars, honest = world.nodes[::10], [node for at, node in enumerate(world.nodes) if at % 10]
+        for liar in liars:
+            corrupt(liar, slander(world, honest))
+        missed = 0
+        for _ in range(60):
+            key, reader = world.random.randbytes(20), world.random.choice(honest)
+            right, other = world.closest(key, 2, honest)
+            closest = world.run(reader.server.finder.lookup(key)).closest()
+            expected = other if right is reader else right
+            missed += expected.node_id not in {each.node_id for each in closest}
+        assert not missed
 
 
 def test_a_corrupted_node_proves_itself_and_lies(grown: World) -> None:

@@ -5,6 +5,7 @@ What follows from that for the others is `lookup`'s.
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from operator import attrgetter
 from typing import TYPE_CHECKING
@@ -20,6 +21,11 @@ if TYPE_CHECKING:
 NEW, ASKED, LATE, ANSWERED, FAILED = range(5)
 # Nobody else is asked of those a referrer names whose hints are mostly dead, judged after so many.
 _JUDGED_AFTER = 4
+
+# A lookup that trusts one network is that network's.
+_MOST_NARROW = 3
+# Moved nodes leave old addresses behind in others' tables; more than this is somebody's game.
+_MOST_ADDRESSES_A_KEY = 3
 
 _LEFT = attrgetter("left")
 
@@ -61,3 +67,27 @@ class Candidate:
     def is_liar(self) -> bool:
         """Whether most of those that it named, and that were asked, are dead."""
         return self.tried >= _JUDGED_AFTER and self.dead * 2 > self.tried
+
+
+class Asked:
+    """How many addresses of a key, and nodes of a /24, were asked and are not known to be silent.
+
+    Hints do not count: who names the dead would take the places of those that he wants nobody to
+    ask.
+    """
+
+    def __init__(self) -> None:
+        self._addresses: Counter[bytes] = Counter()
+        self._narrow: Counter[str] = Counter()
+
+    def has_room(self, candidate: Candidate) -> bool:
+        """Whether one more may be asked."""
+        where = candidate.place
+        if self._addresses[candidate.hint.public_key] >= _MOST_ADDRESSES_A_KEY:
+            return False
+        return where.is_near or self._narrow[where.narrow] < _MOST_NARROW
+
+    def count(self, candidate: Candidate, change: int) -> None:
+        """One more, or one less."""
+        self._addresses[candidate.hint.public_key] += change
+        self._narrow[candidate.place.narrow] += change

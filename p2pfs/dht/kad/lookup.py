@@ -11,12 +11,11 @@ nodes are that others name: colluders agree with each other, and would else crow
 from __future__ import annotations
 
 from bisect import insort
-from collections import Counter
 from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.candidates import ANSWERED, ASKED, FAILED, LATE, NEW, Candidate, Path
+from p2pfs.dht.kad.candidates import ANSWERED, ASKED, FAILED, LATE, NEW, Asked, Candidate, Path
 from p2pfs.dht.kad.caps import capped, first_within, place
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
@@ -24,7 +23,6 @@ from p2pfs.dht.kad.table import K
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Contact, Hint
 
 # With half of all nodes colluding 8 paths miss three times in a hundred, 24 once in two hundred.
@@ -37,10 +35,6 @@ ALPHA = 32
 # Hops grow with the logarithm of the network: an honest one of 10,000 nodes asks 85.  Each path has
 # an equal share, so that one without end cannot use up what the others need.
 MAX_ASKED = 120
-# A lookup that trusts one network is that network's.
-_MOST_NARROW = 3
-# Moved nodes leave old addresses behind in others' tables; more than this is somebody's game.
-_MOST_ADDRESSES_A_KEY = 3
 
 _DISTANCE = attrgetter("distance")
 
@@ -67,8 +61,7 @@ class Lookup:
         self._is_near = is_near
         self._candidates: dict[Hint, Candidate] = {}
         self._ordered: list[Candidate] = []
-        self._addresses: Counter[bytes] = Counter()
-        self._narrow: Counter[str] = Counter()
+        self._asked = Asked()
         self._contacts: dict[bytes, Contact] = {}
         self._liars: set[Candidate] = set()
         # What paths that ended at their start leave to the others; in the end, what all leave.
@@ -85,6 +78,7 @@ class Lookup:
             candidate = self._add(contact.hint, Path(0))
             if candidate is not None:
                 candidate.state = ANSWERED
+                self._asked.count(candidate, 1)
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
@@ -110,7 +104,7 @@ class Lookup:
         path, away, known = candidate.path, candidate.distance, self._candidates
         closer = []
         for hint in named:
-            each = known.get(hint) or self._welcomed(hint)
+            each = known.get(hint) or self._created(hint)
             if each is None:
                 continue
             if each.state == NEW:
@@ -186,6 +180,7 @@ class Lookup:
 
     def _ask(self, candidate: Candidate) -> None:
         self.asked += 1
+        self._asked.count(candidate, 1)
         candidate.state = ASKED
         candidate.paths = [candidate.path]
         if candidate.path.left:
@@ -198,7 +193,7 @@ class Lookup:
         self._under_way += 1
 
     def _can_afford(self, candidate: Candidate) -> bool:
-        return self._spare > 0 or candidate.has_share
+        return (self._spare > 0 or candidate.has_share) and self._asked.has_room(candidate)
 
     def _judge(self, referrer: Candidate) -> None:
         if referrer.is_liar:
@@ -207,7 +202,12 @@ class Lookup:
             self._liars.discard(referrer)
 
     def _settle(self, candidate: Candidate, state: int) -> None:
-        self._under_way -= candidate.state == ASKED
+        was = candidate.state
+        self._under_way -= was == ASKED
+        if was == ASKED and state != ANSWERED:
+            self._asked.count(candidate, -1)
+        elif was == LATE and state == ANSWERED:
+            self._asked.count(candidate, 1)
         candidate.state = state
         if state != LATE and candidate in self._starts:
             self._starts.remove(candidate)
@@ -221,30 +221,21 @@ class Lookup:
             self._starts.append(candidate)
 
     def _add(self, hint: Hint, path: Path) -> Candidate | None:
-        """The candidate of a hint at which a path begins; None for one that is not welcome."""
-        candidate = self._candidates.get(hint) or self._welcomed(hint)
+        """The candidate of a hint at which a path begins; None for this node itself."""
+        candidate = self._candidates.get(hint) or self._created(hint)
         if candidate is not None and candidate.state == NEW:
             candidate.paths.append(path)
         return candidate
 
-    def _welcomed(self, hint: Hint) -> Candidate | None:
-        """A hint as a candidate, unless it is not welcome."""
-        where = place(hint.endpoint.ip, self._is_near)
-        if not self._is_welcome(hint, where):
+    def _created(self, hint: Hint) -> Candidate | None:
+        """A hint as a candidate, unless it is this node itself."""
+        if hint.public_key == self._own_key:
             return None
+        where = place(hint.endpoint.ip, self._is_near)
         candidate = Candidate(hint, where, distance(hint.node_id, self.key), [])
         self._candidates[hint] = candidate
-        self._addresses[hint.public_key] += 1
-        self._narrow[where.narrow] += 1
         insort(self._ordered, candidate, key=_DISTANCE)
         return candidate
-
-    def _is_welcome(self, hint: Hint, where: Place) -> bool:
-        if hint.public_key == self._own_key:
-            return False
-        if self._addresses[hint.public_key] >= _MOST_ADDRESSES_A_KEY:
-            return False
-        return where.is_near or self._narrow[where.narrow] < _MOST_NARROW
 
     def _awaited(self) -> Iterator[Candidate]:
         """Whose answers the lookup needs: the starts', the next steps', and the k closest's.

@@ -204,7 +204,8 @@ class Membership:
         proven = await self._server.verify(address)
         if alone and len(table):
             self._joined.set()
-        if proven and table.at(address) is None:  # a full table has no room for it
+        # One of those that are knocked at, for which a full table has no room.
+        if proven and table.at(address) is None and address in self._knocked:
             self._knocked[address] = self._server.monotonic() + _KNOCK_AGAIN_SECONDS
 
     def _met(self, proven: Proven) -> None:
