@@ -36,7 +36,7 @@ _VARIANCES = 4
 # lost datagram costs little, a dead node is met once a minute.
 _FIRST_SILENCE_SECONDS = 2.0
 _MOST_SILENCE_SECONDS = 60.0
-# About 200 bytes each.
+# About 200 bytes each; so many that were asked, and so many that only asked this node.
 _REMEMBERED = 4_096
 
 
@@ -103,10 +103,16 @@ class Acquaintance(RoundTrips):
 
 
 class Acquaintances:
-    """All addresses met lately; the one not met for longest is forgotten first."""
+    """All addresses met lately; the one not met for longest is forgotten first.
+
+    Whoever asks from ever new ports makes this node forget others of that kind, and none it asked:
+    it would take those for dead, since strangers are not asked often.
+    """
 
     def __init__(self) -> None:
-        self._met: dict[Endpoint, Acquaintance] = {}  # whoever was met last comes last
+        # Those that were asked, and those that only asked; whoever was met last comes last.
+        self._met: dict[Endpoint, Acquaintance] = {}
+        self._callers: dict[Endpoint, Acquaintance] = {}
         self._everyone = RoundTrips()
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._answers = 0
@@ -119,7 +125,7 @@ class Acquaintances:
 
     def token(self, address: Endpoint, now: float) -> bytes | None:
         """The token that the address issued, while it is good."""
-        met = self._met.get(address)
+        met = self._find(address)
         return met.token if met is not None and now < met.token_until else None
 
     def keep_token(self, address: Endpoint, token: bytes, now: float) -> None:
@@ -129,11 +135,13 @@ class Acquaintances:
 
     def asking(self, address: Endpoint) -> None:
         """Something is sent there."""
-        self._meet(address).asked = True
+        met = self._taken_out(address)
+        met.asked = True
+        self._remember(address, met)
 
     def was_asked(self, address: Endpoint) -> bool:
         """Whether a request was sent there, as far as is remembered."""
-        met = self._met.get(address)
+        met = self._find(address)
         return met is not None and met.asked
 
     def answered(self, address: Endpoint, seconds: float) -> None:
@@ -159,22 +167,22 @@ class Acquaintances:
 
     def forgive(self) -> None:
         """They are reached another way from now on: who was silent may answer."""
-        for met in self._met.values():
+        for met in (*self._met.values(), *self._callers.values()):
             met.silences, met.silent_until = 0, 0.0
 
     def has_answered(self, address: Endpoint) -> bool:
         """Whether it ever answered; if not, the budget of first contacts applies."""
-        met = self._met.get(address)
+        met = self._find(address)
         return met is not None and met.answered
 
     def is_silent(self, address: Endpoint, now: float) -> bool:
         """Whether asking it now would most likely be waiting in vain."""
-        met = self._met.get(address)
+        met = self._find(address)
         return met is not None and now < met.silent_until
 
     def timeout(self, address: Endpoint) -> float:
         """How long to wait for its answer, 0.25 to 1.5 s."""
-        met = self._met.get(address)
+        met = self._find(address)
         own = met.timeout if met is not None else None
         seconds = self._stranger_timeout() if own is None else own
         doublings = met.silences if met is not None else 0
@@ -185,7 +193,7 @@ class Acquaintances:
 
         As long as those of nearly all take: a round trip, and one more where a token is needed.
         """
-        met = self._met.get(address)
+        met = self._find(address)
         usual = (met.usual if met is not None else None) or self._everyone.usual
         seconds = FIRST_TIMEOUT_SECONDS if usual is None else usual
         if self.token(address, now) is None:
@@ -198,9 +206,20 @@ class Acquaintances:
         nearly_all = sorted(self._recent)[len(self._recent) * _NEARLY_ALL // _RECENT]
         return max(_LEAST_TIMEOUT_SECONDS, _STRANGER_FACTOR * nearly_all)
 
+    def _find(self, address: Endpoint) -> Acquaintance | None:
+        return self._met.get(address) or self._callers.get(address)
+
     def _meet(self, address: Endpoint) -> Acquaintance:
-        met = self._met.pop(address, None) or Acquaintance()
-        self._met[address] = met
-        if len(self._met) > _REMEMBERED:
-            del self._met[next(iter(self._met))]
+        met = self._taken_out(address)
+        self._remember(address, met)
         return met
+
+    def _taken_out(self, address: Endpoint) -> Acquaintance:
+        """To be remembered anew, as the last."""
+        return self._met.pop(address, None) or self._callers.pop(address, None) or Acquaintance()
+
+    def _remember(self, address: Endpoint, met: Acquaintance) -> None:
+        among = self._met if met.asked else self._callers
+        among[address] = met
+        if len(among) > _REMEMBERED:
+            del among[next(iter(among))]

@@ -53,7 +53,8 @@ def test_the_number_of_addresses_remembered_is_bounded() -> None:
     met = Acquaintances()
     for number in range(10_000):
         met.heard(Endpoint(f"10.0.{number >> 8}.{number & 255}", 7117))
-    assert len(met._met) == pytest.approx(4_096)
+        met.asking(Endpoint(f"10.1.{number >> 8}.{number & 255}", 7117))
+    assert (len(met._callers), len(met._met)) == (4_096, 4_096)
 
 
 def _met_many(seconds: float) -> Acquaintances:
@@ -95,3 +96,24 @@ def test_only_the_silence_of_those_that_had_answered_counts_in_the_tally() -> No
     met.kept_silent(ADDRESS, 1.0)
     assert met.tally - before == Tally(answers=3, silences=1)
     assert (met.tally - before).silent_share == 0.25
+
+
+def test_callers_from_ever_new_ports_make_it_forget_none_that_it_asked() -> None:
+    met = Acquaintances()
+    met.asking(ADDRESS)
+    met.answered(ADDRESS, 0.1)
+    met.heard(OTHER)
+    for port in range(10_000, 20_000):
+        met.heard(Endpoint("192.0.2.3", port))
+    assert met.has_answered(ADDRESS)
+    assert met.was_asked(ADDRESS)
+    assert not met.has_answered(OTHER)
+    assert len(met._met) + len(met._callers) <= 2 * 4_096
+
+
+def test_a_caller_that_is_asked_keeps_what_is_known_of_it() -> None:
+    met = Acquaintances()
+    met.keep_token(ADDRESS, b"token", 0.0)
+    met.asking(ADDRESS)
+    assert met.token(ADDRESS, 1.0) == b"token"
+    assert met.was_asked(ADDRESS)
