@@ -159,6 +159,7 @@ class Sweep:
         due = due_files(newest, self._most, at, now)
         if not due:
             return None
+        self._refused.clear()
         await self._files.begin([file.cid for file in due], now)
         return self._files.begun()
 
