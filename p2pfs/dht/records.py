@@ -289,9 +289,8 @@ def _mentions(meta: MetaInfo, subject: Subject) -> bool:
     if subject.kind != TAG:
         return False
     tag, level, shard = subject.parts
-    if level and shard != tag_shard(meta.cid.multihash):
-        return False
-    return meta.is_under(str(tag))
+    is_in_shard = not level or shard == tag_shard(meta.cid.multihash)
+    return is_in_shard and meta.is_under(str(tag))
 
 
 def _checked_multihash(value: object) -> bytes:
