@@ -32,7 +32,7 @@ _LOOKUP_SECONDS = 1.0
 # all others were.  Whoever announces a root from one machine, as many times as he likes, keeps
 # nobody from those that have it.
 _MOST_NARROW, _MOST_MORE = 4, 32
-# As many networks as that, or the block is at fault.
+# If so many fail, the block is at fault.
 _MOST_ASKED = 256
 
 

@@ -69,7 +69,7 @@ class Candidate:
         return self.tried >= _JUDGED_AFTER and self.dead * 2 > self.tried
 
 
-class Asked:
+class AskedCaps:
     """How many addresses of a key, and nodes of a /24, were asked and are not known to be silent.
 
     Hints do not count: who names the dead would take the places of those that he wants nobody to

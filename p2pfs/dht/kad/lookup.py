@@ -15,7 +15,7 @@ from itertools import chain, islice
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.candidates import ANSWERED, ASKED, FAILED, LATE, NEW, Asked, Candidate, Path
+from p2pfs.dht.kad.candidates import ANSWERED, ASKED, FAILED, LATE, NEW, AskedCaps, Candidate, Path
 from p2pfs.dht.kad.caps import capped, first_within, place
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
@@ -61,7 +61,7 @@ class Lookup:
         self._is_near = is_near
         self._candidates: dict[Hint, Candidate] = {}
         self._ordered: list[Candidate] = []
-        self._asked = Asked()
+        self._caps = AskedCaps()
         self._contacts: dict[bytes, Contact] = {}
         self._liars: set[Candidate] = set()
         # What paths that ended at their start leave to the others; in the end, what all leave.
@@ -78,7 +78,7 @@ class Lookup:
             candidate = self._add(contact.hint, Path(0))
             if candidate is not None:
                 candidate.state = ANSWERED
-                self._asked.count(candidate, 1)
+                self._caps.count(candidate, 1)
 
     def todo(self) -> list[Hint]:
         """Whom to ask now, marked as asked; empty while enough are open, or at the end."""
@@ -180,7 +180,7 @@ class Lookup:
 
     def _ask(self, candidate: Candidate) -> None:
         self.asked += 1
-        self._asked.count(candidate, 1)
+        self._caps.count(candidate, 1)
         candidate.state = ASKED
         candidate.paths = [candidate.path]
         if candidate.path.left:
@@ -193,7 +193,7 @@ class Lookup:
         self._under_way += 1
 
     def _can_afford(self, candidate: Candidate) -> bool:
-        return (self._spare > 0 or candidate.has_share) and self._asked.has_room(candidate)
+        return (self._spare > 0 or candidate.has_share) and self._caps.has_room(candidate)
 
     def _judge(self, referrer: Candidate) -> None:
         if referrer.is_liar:
@@ -205,9 +205,9 @@ class Lookup:
         was = candidate.state
         self._under_way -= was == ASKED
         if was == ASKED and state != ANSWERED:
-            self._asked.count(candidate, -1)
+            self._caps.count(candidate, -1)
         elif was == LATE and state == ANSWERED:
-            self._asked.count(candidate, 1)
+            self._caps.count(candidate, 1)
         candidate.state = state
         if state != LATE and candidate in self._starts:
             self._starts.remove(candidate)
