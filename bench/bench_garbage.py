@@ -24,7 +24,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from bench.figures import Figures
 from p2pfs.dht.kad import wire
-from p2pfs.dht.records import tag_subject
+from p2pfs.dht.subjects import tag_subject
 from tools import mini_node
 from tools.mini_node import Address, MiniNode
 from tools.records import publisher, signed_meta

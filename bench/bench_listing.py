@@ -20,8 +20,8 @@ import time
 from pathlib import Path
 
 from bench.figures import Figures
-from p2pfs.dht.records import RULES
-from p2pfs.dht.records import TAG as TAG_KIND
+from p2pfs.dht.subjects import RULES
+from p2pfs.dht.subjects import TAG as TAG_KIND
 from tools.records import publisher, signed_meta, store, store_in_shards
 from tools.testbed import Node, testbed
 

@@ -36,7 +36,8 @@ from p2pfs.dht.kad.opening import open_overlay
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.kad.regions import REMEMBERED_SECONDS
 from p2pfs.dht.memorystore import MemoryRecordStore
-from p2pfs.dht.records import Subject, provider_subject, subjects_of
+from p2pfs.dht.records import subjects_of
+from p2pfs.dht.subjects import Subject, provider_subject
 from p2pfs.errors import UnreachableError
 from p2pfs.identity import Identity
 from p2pfs.library.announcing import Announcing

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 
 from bench.figures import Figures
 from p2pfs.dht.memorystore import MemoryRecordStore
-from p2pfs.dht.records import RULES, Record, Subject, meta_subject, provider_subject, tag_subject
+from p2pfs.dht.records import Record
+from p2pfs.dht.subjects import RULES, Subject, meta_subject, provider_subject, tag_subject
 
 NOW, DAY = 1_800_000_000, 86_400
 HONEST = 40

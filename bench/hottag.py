@@ -17,15 +17,9 @@ from dataclasses import dataclass
 from bench.figures import Figures
 from p2pfs.content.cid import raw_cid
 from p2pfs.content.metainfo import Description, create_meta
-from p2pfs.dht.records import (
-    TAG_SHARDS,
-    Record,
-    Subject,
-    record_of,
-    shard_subject,
-    tag_subject,
-)
+from p2pfs.dht.records import Record, record_of
 from p2pfs.dht.recordstore import is_full
+from p2pfs.dht.subjects import TAG_SHARDS, Subject, shard_subject, tag_subject
 from tests.sim.keys import cheap_identity
 from tests.sim.records import search
 from tests.sim.world import Node, World, distinct_ips

@@ -21,7 +21,7 @@ from p2pfs.dht.kad.exchange import accept
 from p2pfs.dht.kad.sweeping import encode_groups, find_groups
 from p2pfs.dht.kad.traffic import POSTS_AT_ONCE
 from p2pfs.dht.recordpages import parse_batch
-from p2pfs.dht.records import Subject, provider_subject
+from p2pfs.dht.subjects import Subject, provider_subject
 from p2pfs.library.sweeping import LANE_CHUNKS, LANES
 from tests.sim.records import search
 from tests.sim.world import Node, World

@@ -5,13 +5,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import raw_cid
 from p2pfs.content.metainfo import Description, MetaInfo, create_meta
-from p2pfs.dht.records import (
-    ProviderRecord,
-    Record,
-    create_provider_record,
-    record_of,
-    subjects_of,
-)
+from p2pfs.dht.records import ProviderRecord, Record, create_provider_record, record_of, subjects_of
 from p2pfs.network import public_network
 
 NOW = 1_800_000_000

@@ -15,7 +15,7 @@ from p2pfs.authority import authority_certificate
 from p2pfs.content import car, cid, dag_cbor, directory, hamt, metainfo, tags, unixfs, walk
 from p2pfs.content.balanced import DEFAULT_PROFILE, DagBuilder
 from p2pfs.content.intervals import Intervals
-from p2pfs.dht import recordpages, records
+from p2pfs.dht import recordpages, records, subjects
 from p2pfs.dht.kad import (
     blockade,
     budget,
@@ -72,11 +72,11 @@ META = metainfo.create_meta(
 WITHDRAWAL = metainfo.withdraw_meta(META, NOW * 1_000 + 1, key(), NETWORK)
 PROVIDER = records.create_provider_record([RAW.multihash], [ASKED], NOW + DAY, key(), NETWORK)
 SUBJECTS = {
-    "provider": records.provider_subject(RAW.multihash),
-    "meta": records.meta_subject(RAW.multihash),
-    "tag": records.tag_subject("music"),
-    "word": records.tag_subject("word:notes"),
-    "shard": records.shard_subject(records.tag_subject("music"), RAW.multihash),
+    "provider": subjects.provider_subject(RAW.multihash),
+    "meta": subjects.meta_subject(RAW.multihash),
+    "tag": subjects.tag_subject("music"),
+    "word": subjects.tag_subject("word:notes"),
+    "shard": subjects.shard_subject(subjects.tag_subject("music"), RAW.multihash),
 }
 
 RECORD = records.record_of(SUBJECTS["provider"], PROVIDER)
@@ -278,7 +278,7 @@ def made_limits() -> dict[str, str]:
         "DAG-CBOR depth": dag_cbor.MAX_DEPTH,
         "DAG-CBOR items": dag_cbor.MAX_ITEMS,
         "meta-info bytes": metainfo.MAX_META_BYTES,
-        "provider record bytes": records.MAX_PROVIDER_BYTES,
+        "provider record bytes": subjects.MAX_PROVIDER_BYTES,
         "multihashes of a provider record": records.MAX_MULTIHASHES,
         "addresses of a provider record": records.MAX_PROVIDER_ADDRESSES,
         "addresses of a meta-info": metainfo.MAX_ADDRESSES,
@@ -287,7 +287,7 @@ def made_limits() -> dict[str, str]:
         "tag bytes": tags.MAX_TAG_BYTES,
         "tags": metainfo.MAX_TAGS,
         "words": tags.MAX_WORDS,
-        "subject bytes": records.MAX_SUBJECT_BYTES,
+        "subject bytes": subjects.MAX_SUBJECT_BYTES,
         "copies (provider, tag, meta)": kinds("copies"),
         "rows a key (provider, tag, meta)": kinds("rows_per_key"),
         "k": table.K,
@@ -313,7 +313,7 @@ def made_limits() -> dict[str, str]:
         "subjects of a value": recordpages.MAX_SUBJECTS_PER_VALUE,
         "cursor bytes": recordpages.MAX_CURSOR_BYTES,
         "digests of what is known": recordpages.MAX_KNOWN,
-        "levels, shards of a hot tag": f"{records.TAG_LEVELS}, {records.TAG_SHARDS}",
+        "levels, shards of a hot tag": f"{subjects.TAG_LEVELS}, {subjects.TAG_SHARDS}",
         "batches a s and group": pages._BATCHES_PER_SECOND,
         "requests in flight a group": gateway._MAX_IN_FLIGHT,
         "intervals told": contents._MAX_HELD_INTERVALS,
@@ -335,8 +335,8 @@ def made_limits() -> dict[str, str]:
 
 
 def kinds(rule: str) -> tuple[int, ...]:
-    order = (records.PROVIDER, records.TAG, records.META)
-    return tuple(getattr(records.RULES[kind], rule) for kind in order)
+    order = (subjects.PROVIDER, subjects.TAG, subjects.META)
+    return tuple(getattr(subjects.RULES[kind], rule) for kind in order)
 
 
 LAN_INSTANCE = "00112233445566778899aabb"
@@ -446,7 +446,7 @@ def test_the_code_reads_the_provider_record_of_the_page() -> None:
 
 @pytest.mark.parametrize("name", SUBJECTS)
 def test_the_code_reads_the_subjects_of_the_page(name: str) -> None:
-    subject = records.parse_subject(bytes.fromhex(VALUES["subjects"][name]))
+    subject = subjects.parse_subject(bytes.fromhex(VALUES["subjects"][name]))
     assert subject == SUBJECTS[name]
 
 

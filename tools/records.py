@@ -19,7 +19,7 @@ from p2pfs.content.cid import raw_cid
 from p2pfs.content.dag_cbor import Link
 from p2pfs.content.metainfo import DOMAIN, parse_meta
 from p2pfs.dht.recordpages import encode_batches
-from p2pfs.dht.records import shard_subject, tag_subject
+from p2pfs.dht.subjects import shard_subject, tag_subject
 from p2pfs.identity import load_identity
 from p2pfs.network import public_network
 from p2pfs.peers.client import open_client
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from p2pfs.content.dag_cbor import Value
-    from p2pfs.dht.records import Subject
+    from p2pfs.dht.subjects import Subject
     from tools.testbed import Node
 
 _HOUR = 3_600

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 from p2pfs.content.metainfo import has_expired
 from p2pfs.dht.fairshare import Members, Residents, loser, network_ip, origin_of
-from p2pfs.dht.records import KEY_BYTES
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
     MAX_NAMES,
@@ -29,12 +28,14 @@ from p2pfs.dht.recordstore import (
     room_of,
     turn_to_leave,
 )
+from p2pfs.dht.subjects import KEY_BYTES
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from p2pfs.dht.fairshare import Origin
-    from p2pfs.dht.records import Record, Subject
+    from p2pfs.dht.records import Record
+    from p2pfs.dht.subjects import Subject
 
 _NEVER = 1 << 63
 

@@ -14,7 +14,8 @@ from p2pfs.addresses import canonical_ip
 from p2pfs.content import dag_cbor
 from p2pfs.content.metainfo import MAX_META_BYTES
 from p2pfs.content.signedmap import list_field
-from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, Subject, subject_of
+from p2pfs.dht.records import DIGEST_BYTES
+from p2pfs.dht.subjects import KEY_BYTES, Subject, subject_of
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:

@@ -12,13 +12,14 @@ from enum import Enum, IntEnum
 from typing import TYPE_CHECKING, Protocol
 
 from p2pfs.dht.fairshare import Crowd, loser
-from p2pfs.dht.records import PROVIDER, TAG, Record, Subject
+from p2pfs.dht.subjects import PROVIDER, TAG, Subject
 from p2pfs.errors import P2pfsError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from p2pfs.dht.fairshare import Origin
+    from p2pfs.dht.records import Record
 
 SECRET_BYTES = 32
 # Two draws of 48 bits are the same once in a lifetime, and the sum fits SQLite's integers.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from p2pfs.content.metainfo import SKEW_SECONDS
 from p2pfs.dht.fairshare import loser, network_ip, origin_of
 from p2pfs.dht.recordfile import RecordFile
-from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, Record, parse_subject
+from p2pfs.dht.records import DIGEST_BYTES, Record
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
     MAX_NAMES,
@@ -35,6 +35,7 @@ from p2pfs.dht.recordstore import (
     turn_to_leave,
 )
 from p2pfs.dht.recordtables import KeyCrowd, RoomCrowd
+from p2pfs.dht.subjects import KEY_BYTES, parse_subject
 
 if TYPE_CHECKING:
     import sqlite3
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from p2pfs.dht.fairshare import Origin
-    from p2pfs.dht.records import Subject
+    from p2pfs.dht.subjects import Subject
 
 _log = logging.getLogger(__name__)
 

@@ -20,7 +20,7 @@ from p2pfs.content.balanced import DEFAULT_PROFILE
 from p2pfs.content.cid import RAW
 from p2pfs.content.metainfo import LIFETIME_SECONDS
 from p2pfs.content.walk import Leaf, leaves
-from p2pfs.dht.records import provider_subject
+from p2pfs.dht.subjects import provider_subject
 from p2pfs.errors import MalformedError, NoPeersError, P2pfsError
 from p2pfs.store.provided import Told
 

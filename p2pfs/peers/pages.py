@@ -31,8 +31,9 @@ from p2pfs.dht.recordpages import (
     parse_known,
     split_names,
 )
-from p2pfs.dht.records import DIGEST_BYTES, KEY_BYTES, MAX_SUBJECT_BYTES, parse_subject
+from p2pfs.dht.records import DIGEST_BYTES
 from p2pfs.dht.recordstore import first_page
+from p2pfs.dht.subjects import KEY_BYTES, MAX_SUBJECT_BYTES, parse_subject
 from p2pfs.errors import MalformedError
 from p2pfs.peers.answers import Answer, read_body, whole
 from p2pfs.peers.limits import Rate

@@ -17,7 +17,8 @@ from p2pfs.addresses import Scope, scope
 from p2pfs.content.cid import Cid, parse_cid
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.peerschema import JSON_TYPE, NDJSON_TYPE, encode_json, encode_ndjson
-from p2pfs.dht.records import parse_provider_record, provider_subject
+from p2pfs.dht.records import parse_provider_record
+from p2pfs.dht.subjects import provider_subject
 from p2pfs.errors import MalformedError, NoPeersError
 from p2pfs.peers.answers import Answer, once, whole
 from p2pfs.peers.trustless import RefusedError

@@ -17,7 +17,8 @@ from p2pfs.dht.recordpages import (
     parse_held,
     parse_page,
 )
-from p2pfs.dht.records import meta_subject, subjects_of, tag_subject
+from p2pfs.dht.records import subjects_of
+from p2pfs.dht.subjects import meta_subject, tag_subject
 from p2pfs.errors import MalformedError
 from tests.samples import meta, multihash
 

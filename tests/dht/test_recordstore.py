@@ -17,17 +17,10 @@ from p2pfs.content.metainfo import withdraw_meta
 from p2pfs.dht import memorystore, recordstore, sqlitestore
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import (
-    META,
-    RULES,
-    TAG,
     Record,
-    Subject,
     create_provider_record,
-    meta_subject,
-    provider_subject,
     record_of,
     subjects_of,
-    tag_subject,
     verified_record,
 )
 from p2pfs.dht.recordstore import (
@@ -39,6 +32,15 @@ from p2pfs.dht.recordstore import (
 )
 from p2pfs.dht.recordtables import _LARGEST_OF_ROOM
 from p2pfs.dht.sqlitestore import SqliteRecordStore, open_record_store
+from p2pfs.dht.subjects import (
+    META,
+    RULES,
+    TAG,
+    Subject,
+    meta_subject,
+    provider_subject,
+    tag_subject,
+)
 from p2pfs.network import public_network
 from tests.samples import DAY, HERE, NETWORK, NOW, key, meta, multihash, provider
 

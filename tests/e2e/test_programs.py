@@ -21,7 +21,8 @@ import pytest
 
 from p2pfs.content.cid import raw_cid
 from p2pfs.content.metainfo import parse_kept_meta
-from p2pfs.dht.records import PROVIDER, parse_provider_record, parse_subject
+from p2pfs.dht.records import parse_provider_record
+from p2pfs.dht.subjects import PROVIDER, parse_subject
 from p2pfs.network import public_network
 from tests.e2e.conftest import MakeNode, start_chain
 from tools.testbed import NETWORK, Node, wait_until

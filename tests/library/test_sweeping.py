@@ -15,7 +15,7 @@ from p2pfs.addresses import Endpoint
 from p2pfs.content.cid import cid_of
 from p2pfs.content.metainfo import LIFETIME_SECONDS
 from p2pfs.dht.kad.sweeping import Swept
-from p2pfs.dht.records import provider_subject
+from p2pfs.dht.subjects import provider_subject
 from p2pfs.errors import NoPeersError
 from p2pfs.library import sweeping
 from p2pfs.library.sweeping import Sweep, due_files, in_key_order, rate_of

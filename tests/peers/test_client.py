@@ -13,7 +13,8 @@ from p2pfs.content.cid import MAX_BLOCK_BYTES, cid_of, parse_cid
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import parse_page
-from p2pfs.dht.records import Record, tag_subject
+from p2pfs.dht.records import Record
+from p2pfs.dht.subjects import tag_subject
 from p2pfs.errors import MalformedError
 from p2pfs.peers import client
 from p2pfs.peers import pages as pages_module

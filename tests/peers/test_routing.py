@@ -16,7 +16,8 @@ from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.content.cid import Cid, cid_of, raw_cid
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
-from p2pfs.dht.records import provider_subject, record_of
+from p2pfs.dht.records import record_of
+from p2pfs.dht.subjects import provider_subject
 from p2pfs.identity import peer_id
 from p2pfs.peers import routing as routing_module
 from p2pfs.peers.asked import Asked

@@ -19,8 +19,9 @@ from p2pfs.dht.recordpages import (
     parse_batch,
     parse_page,
 )
-from p2pfs.dht.records import create_provider_record, parse_subject, provider_subject
+from p2pfs.dht.records import create_provider_record
 from p2pfs.dht.records import verified_record as verified
+from p2pfs.dht.subjects import parse_subject, provider_subject
 from p2pfs.errors import MalformedError, UnreachableError
 from tests.sim.world import seldom_collecting
 
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.kad.exchange import Holding
-    from p2pfs.dht.records import Record, Subject
+    from p2pfs.dht.records import Record
+    from p2pfs.dht.subjects import Subject
     from tests.sim.world import Node, World
 
 # TLS's handshake, and the request.

@@ -10,7 +10,7 @@ from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.exchange import Holding, gather
 from p2pfs.dht.kad.referrals import parse_referral, parse_referrals
 from p2pfs.dht.kad.wire import Find, Get, Reply, Request
-from p2pfs.dht.records import tag_subject
+from p2pfs.dht.subjects import tag_subject
 from tests.sim.adversaries import (
     Colluders,
     Lie,

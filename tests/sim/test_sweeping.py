@@ -12,7 +12,7 @@ from p2pfs.dht.kad.exchange import accept
 from p2pfs.dht.kad.sweeping import encode_groups, find_groups
 from p2pfs.dht.kad.wire import Reply, Request
 from p2pfs.dht.recordpages import parse_batch
-from p2pfs.dht.records import Subject, provider_subject
+from p2pfs.dht.subjects import Subject, provider_subject
 from tests.sim.adversaries import Colluders, corrupt, ground_identities
 from tests.sim.records import search
 from tests.sim.world import Node, World

@@ -25,8 +25,8 @@ from p2pfs.dht.kad.wire import (
     Store,
     encode_reply,
 )
-from p2pfs.dht.records import key_of
 from p2pfs.dht.recordstore import RecordStoreError
+from p2pfs.dht.subjects import key_of
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from p2pfs.addresses import Endpoint
-    from p2pfs.dht.records import Subject
+    from p2pfs.dht.subjects import Subject
 
 T = TypeVar("T")
 

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.kad.server import Server
     from p2pfs.dht.kad.wire import Reply, Request
-    from p2pfs.dht.records import Record, Subject
+    from p2pfs.dht.records import Record
+    from p2pfs.dht.subjects import Subject
 
 _LOG = logging.getLogger(__name__)
 

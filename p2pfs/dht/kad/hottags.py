@@ -1,6 +1,6 @@
 """The second level of a tag that many publish under: its shards, read one after another.
 
-When it is read is for `overlay`, which also writes it; what a shard is, `records` says.
+When it is read is for `overlay`, which also writes it; what a shard is, `subjects` says.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ import logging
 from typing import TYPE_CHECKING
 
 from p2pfs.concurrency import open_nursery
-from p2pfs.dht.records import TAG_SHARDS
+from p2pfs.dht.subjects import TAG_SHARDS
 from p2pfs.errors import NoPeersError
 
 if TYPE_CHECKING:

@@ -20,15 +20,12 @@ from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
 from p2pfs.dht.records import (
     MAX_PROVIDER_ADDRESSES,
-    TAG,
     create_provider_record,
-    provider_subject,
-    shard_subject,
     subjects_of,
-    tag_subject,
     verified_meta,
     verified_provider,
 )
+from p2pfs.dht.subjects import TAG, provider_subject, shard_subject, tag_subject
 from p2pfs.errors import NoPeersError
 
 if TYPE_CHECKING:
@@ -44,7 +41,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.server import Server
     from p2pfs.dht.kad.sweeping import Served
     from p2pfs.dht.kad.traffic import Traffic
-    from p2pfs.dht.records import Subject
+    from p2pfs.dht.subjects import Subject
 
 
 class KadOverlay:

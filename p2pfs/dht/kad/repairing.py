@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Protocol
 from p2pfs.content.metainfo import UntimelyError
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.recordpages import MAX_NAMED, parse_named, parse_names
-from p2pfs.dht.records import KEY_BYTES
+from p2pfs.dht.subjects import KEY_BYTES
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:

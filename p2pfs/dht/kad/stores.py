@@ -9,14 +9,9 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.wire import Outcome
-from p2pfs.dht.records import (
-    ProviderRecord,
-    parse_subject,
-    record_of,
-    verified,
-    verified_record,
-)
+from p2pfs.dht.records import ProviderRecord, record_of, verified, verified_record
 from p2pfs.dht.recordstore import Stored
+from p2pfs.dht.subjects import parse_subject
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -25,8 +20,8 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Neighbourhood
     from p2pfs.dht.kad.budget import RateLimit
     from p2pfs.dht.kad.estimate import SizeEstimate
-    from p2pfs.dht.records import Subject
     from p2pfs.dht.recordstore import RecordStore
+    from p2pfs.dht.subjects import Subject
     from p2pfs.network import Network
 
 _OUTCOMES = {

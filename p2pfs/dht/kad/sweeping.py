@@ -11,13 +11,8 @@ from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.recordpages import encode_batches
-from p2pfs.dht.records import (
-    CHUNK_COPIES,
-    MAX_MULTIHASHES,
-    MAX_PROVIDER_ADDRESSES,
-    create_provider_record,
-    provider_subject,
-)
+from p2pfs.dht.records import MAX_MULTIHASHES, MAX_PROVIDER_ADDRESSES, create_provider_record
+from p2pfs.dht.subjects import CHUNK_COPIES, provider_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -26,7 +21,7 @@ if TYPE_CHECKING:
     from p2pfs.addresses import Endpoint
     from p2pfs.dht.kad.contacts import Contact
     from p2pfs.dht.kad.server import Server
-    from p2pfs.dht.records import Subject
+    from p2pfs.dht.subjects import Subject
 
     # Whether ids were made for a key, by the nodes closest to it, closest first.
     IsSuspect: TypeAlias = Callable[[bytes, Sequence[Contact]], bool]

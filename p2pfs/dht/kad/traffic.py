@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.exchange import Heard, Holding, Placement
     from p2pfs.dht.kad.island import Island
     from p2pfs.dht.kad.server import Server
-    from p2pfs.dht.records import Subject
+    from p2pfs.dht.subjects import Subject
 
     # A batch over HTTPS: public key, address, batch; of each row whether it is held there now.
     PostRecords: TypeAlias = Callable[[bytes, Endpoint, bytes], Awaitable[Sequence[bool]]]

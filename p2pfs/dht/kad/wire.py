@@ -51,7 +51,7 @@ from msgspec import Meta, field
 
 from p2pfs.addresses import HIGHEST_PORT
 from p2pfs.content.metainfo import MAX_META_BYTES
-from p2pfs.dht.records import MAX_SUBJECT_BYTES
+from p2pfs.dht.subjects import MAX_SUBJECT_BYTES
 from p2pfs.errors import MalformedError
 from p2pfs.network import NODE_ID_BYTES, PUBLIC_KEY_BYTES, SIGNATURE_BYTES
 

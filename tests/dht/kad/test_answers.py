@@ -33,7 +33,8 @@ from p2pfs.dht.kad.wire import (
     parse_request,
 )
 from p2pfs.dht.memorystore import MemoryRecordStore
-from p2pfs.dht.records import record_of, tag_subject, verified_record
+from p2pfs.dht.records import record_of, verified_record
+from p2pfs.dht.subjects import tag_subject
 from tests.dht.kad.nodes import NETWORK, contact, expiry, identity, meta_of
 
 GLOBAL, HERE = Endpoint("8.8.8.8", 7117), Endpoint("127.0.0.1", 7117)

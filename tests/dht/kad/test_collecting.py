@@ -12,7 +12,7 @@ from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.collecting import Collection
 from p2pfs.dht.kad.exchange import Heard, Holding
 from p2pfs.dht.recordpages import encode_page
-from p2pfs.dht.records import Subject, provider_subject, tag_subject
+from p2pfs.dht.subjects import Subject, provider_subject, tag_subject
 from tests.dht.kad.nodes import contact
 
 

@@ -37,7 +37,8 @@ from p2pfs.dht.kad.wire import (
     parse_reply,
     parse_request,
 )
-from p2pfs.dht.records import create_provider_record, provider_subject, tag_subject
+from p2pfs.dht.records import create_provider_record
+from p2pfs.dht.subjects import provider_subject, tag_subject
 from p2pfs.errors import MalformedError, UnreachableError
 from p2pfs.identity import Identity
 from tests.dht.kad.nodes import (

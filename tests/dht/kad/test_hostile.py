@@ -34,14 +34,9 @@ from p2pfs.dht.kad.wire import (
 )
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import encode_batches, parse_batch
-from p2pfs.dht.records import (
-    Subject,
-    create_provider_record,
-    provider_subject,
-    subjects_of,
-    tag_subject,
-)
+from p2pfs.dht.records import create_provider_record, subjects_of
 from p2pfs.dht.recordstore import RecordStoreError
+from p2pfs.dht.subjects import Subject, provider_subject, tag_subject
 from tests.dht.kad.nodes import (
     LOOPBACK,
     NETWORK,

@@ -17,7 +17,7 @@ from p2pfs.dht.kad.hottags import read_shards
 from p2pfs.dht.kad.overlay import KadOverlay
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import encode_page, parse_known
-from p2pfs.dht.records import RULES, TAG, TAG_SHARDS, parse_subject, tag_shard, tag_subject
+from p2pfs.dht.subjects import RULES, TAG, TAG_SHARDS, parse_subject, tag_shard, tag_subject
 from p2pfs.errors import NoPeersError
 from tests.dht.kad.nodes import expiry, identity, meta_of, open_node, wait_until
 

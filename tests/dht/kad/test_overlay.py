@@ -22,14 +22,8 @@ from p2pfs.dht.recordpages import (
     encode_named,
     encode_page,
 )
-from p2pfs.dht.records import (
-    Subject,
-    create_provider_record,
-    parse_subject,
-    provider_subject,
-    record_of,
-    tag_subject,
-)
+from p2pfs.dht.records import create_provider_record, record_of
+from p2pfs.dht.subjects import Subject, parse_subject, provider_subject, tag_subject
 from p2pfs.errors import MalformedError, NoPeersError, NotRunningError
 from p2pfs.identity import Identity
 from tests.dht.kad.nodes import (

@@ -10,17 +10,9 @@ from p2pfs.dht.kad.estimate import SizeEstimate
 from p2pfs.dht.kad.stores import StoreDesk
 from p2pfs.dht.kad.wire import Outcome
 from p2pfs.dht.memorystore import MemoryRecordStore
-from p2pfs.dht.records import (
-    RULES,
-    TAG,
-    Subject,
-    create_provider_record,
-    parse_subject,
-    provider_subject,
-    tag_subject,
-    verified_record,
-)
+from p2pfs.dht.records import create_provider_record, verified_record
 from p2pfs.dht.recordstore import Usage
+from p2pfs.dht.subjects import RULES, TAG, Subject, parse_subject, provider_subject, tag_subject
 from p2pfs.errors import MalformedError
 from tests.dht.kad.nodes import NETWORK, cid_of, contact, expiry, identity, meta_of
 

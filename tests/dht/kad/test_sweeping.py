@@ -22,7 +22,8 @@ from p2pfs.dht.kad.sweeping import Group, find_groups, find_region, groups_in, g
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.recordpages import parse_batch
-from p2pfs.dht.records import CHUNK_COPIES, MAX_MULTIHASHES, Subject, provider_subject
+from p2pfs.dht.records import MAX_MULTIHASHES
+from p2pfs.dht.subjects import CHUNK_COPIES, Subject, provider_subject
 from tests.dht.kad.nodes import (
     LOOPBACK,
     contact,

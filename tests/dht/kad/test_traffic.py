@@ -11,7 +11,7 @@ import trio.testing
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.traffic import POSTS_AT_ONCE, Traffic
 from p2pfs.dht.recordpages import encode_batches, parse_batch
-from p2pfs.dht.records import tag_subject
+from p2pfs.dht.subjects import tag_subject
 from p2pfs.errors import UnreachableError
 from tests.dht.kad.nodes import contact
 

@@ -33,7 +33,7 @@ from p2pfs.dht.kad.wire import (
     parse_reply,
     parse_request,
 )
-from p2pfs.dht.records import MAX_SUBJECT_BYTES
+from p2pfs.dht.subjects import MAX_SUBJECT_BYTES
 from p2pfs.errors import MalformedError
 
 ID = bytes(range(20))
