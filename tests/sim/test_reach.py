@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.wire import Reach
+from p2pfs.dht.kad.wire import Ping, Reach
 from tests.sim.internet import Attachment, Received
 from tests.sim.world import Node, World
 
@@ -19,17 +19,27 @@ class Router(Attachment):
     """Lets in only what comes from where something was sent to: address and port."""
 
     async def open(self, received: Received) -> None:
-        self._sent_to: set[Endpoint] = set()
+        self._opened: set[Endpoint | str] = set()
 
         def filtered(data: bytes, source: Endpoint) -> None:
-            if source in self._sent_to:
+            if self.filtered_by(source) in self._opened:
                 received(data, source)
 
         await super().open(filtered)
 
     def sendto(self, data: bytes, address: Endpoint) -> None:
-        self._sent_to.add(address)
+        self._opened.add(self.filtered_by(address))
         super().sendto(data, address)
+
+    def filtered_by(self, address: Endpoint) -> Endpoint | str:
+        return address
+
+
+class LaxRouter(Router):
+    """The same by address alone: RFC 4787 calls that address-dependent filtering."""
+
+    def filtered_by(self, address: Endpoint) -> Endpoint | str:
+        return address.ip
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +80,21 @@ def test_behind_a_router_a_node_stays_a_client_that_nobody_lists(world: World) -
         assert not node.server.reachability.is_server(node.server.monotonic())
         assert listed(world, node) == 0
         assert len(node.server.table) >= 8  # and yet it has joined
+
+    world.run(scenario())
+
+
+def test_who_comes_from_another_port_of_an_address_that_was_asked_is_no_stranger(
+    world: World,
+) -> None:
+    async def scenario() -> None:
+        node = await newcomer(world, LaxRouter)
+        asked = node.server.contacts()[0].endpoint
+        beside = world.create(Endpoint(asked.ip, asked.port + 1))
+        await world.start(beside, world.some_members(), server=None)
+        await beside.server.asker.ask(node.address, Ping())  # gets through
+        assert not node.server.reachability.is_heard(node.server.monotonic())
+        await world.stop(beside)
 
     world.run(scenario())
 

@@ -113,6 +113,8 @@ class Acquaintances:
         # Those that were asked, and those that only asked; whoever was met last comes last.
         self._met: dict[Endpoint, Acquaintance] = {}
         self._callers: dict[Endpoint, Acquaintance] = {}
+        # IPs, the last one last: routers may let in what comes from there, whatever the port.
+        self._sent_to: dict[str, None] = {}
         self._everyone = RoundTrips()
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._answers = 0
@@ -134,10 +136,22 @@ class Acquaintances:
         met.token, met.token_until = token, now + TOKEN_LIFE_SECONDS
 
     def asking(self, address: Endpoint) -> None:
-        """Something is sent there."""
+        """A request is sent there."""
+        self.told(address)
         met = self._taken_out(address)
         met.asked = True
         self._remember(address, met)
+
+    def told(self, address: Endpoint) -> None:
+        """Something is sent there, be it nothing to be answered."""
+        self._sent_to.pop(address.ip, None)
+        self._sent_to[address.ip] = None
+        if len(self._sent_to) > _REMEMBERED:
+            del self._sent_to[next(iter(self._sent_to))]
+
+    def was_sent_to(self, ip: str) -> bool:
+        """Whether anything was, to whatever port, as far as is remembered."""
+        return ip in self._sent_to
 
     def was_asked(self, address: Endpoint) -> bool:
         """Whether a request was sent there, as far as is remembered."""

@@ -96,12 +96,13 @@ class Dialbacks:
             return
         counts = server.settings.neighbourhood.counts(target.ip, teller.ip)
         if counts and self._dialed.allows(target.ip, server.monotonic()):
+            server.acquaintances.told(target)
             server.protocol.tell(target, Dialed(dial_nonce=nonce))
 
     def dialed(self, nonce: bytes, source: Endpoint) -> None:
-        """A nonce has come; it says something only from where nothing was sent to."""
+        """A nonce has come; it says something only from an IP that nothing was sent to."""
         server = self._server
-        if server.acquaintances.was_asked(source):
+        if server.acquaintances.was_sent_to(source.ip):
             return
         if server.reachability.dialed(nonce, server.monotonic()):
             self._arrived.set()

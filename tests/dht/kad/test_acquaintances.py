@@ -111,6 +111,18 @@ def test_callers_from_ever_new_ports_make_it_forget_none_that_it_asked() -> None
     assert len(met._met) + len(met._callers) <= 2 * 4_096
 
 
+def test_a_router_may_let_in_whoever_is_where_something_was_sent_whatever_the_port() -> None:
+    met = Acquaintances()
+    met.asking(ADDRESS)
+    met.told(OTHER)
+    met.heard(Endpoint("192.0.2.3", 7117))  # who asks has not been asked
+    assert [met.was_sent_to(f"192.0.2.{number}") for number in (1, 2, 3)] == [True, True, False]
+    assert not met.was_asked(OTHER)
+    for number in range(10_000):
+        met.told(Endpoint(f"10.0.{number >> 8}.{number & 255}", 7117))
+    assert len(met._sent_to) == 4_096
+
+
 def test_a_caller_that_is_asked_keeps_what_is_known_of_it() -> None:
     met = Acquaintances()
     met.keep_token(ADDRESS, b"token", 0.0)

@@ -7,16 +7,17 @@ import random
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
-from p2pfs.addresses import Endpoint
+from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad.acquaintances import Acquaintances
 from p2pfs.dht.kad.dialbacks import Dialbacks
 from p2pfs.dht.kad.reachability import Reachability
+from p2pfs.dht.kad.referrals import pack_address
 from p2pfs.dht.kad.wire import Reach, Reply, Request
 
 if TYPE_CHECKING:
     from p2pfs.dht.kad.server import Server
 
-HELPER, STRANGER = Endpoint("198.51.100.1", 7117), Endpoint("203.0.113.9", 7117)
+HELPER, STRANGER = Endpoint("8.8.8.8", 7117), Endpoint("9.9.9.9", 7117)
 
 
 class Asking:
@@ -29,6 +30,12 @@ class Asking:
         self.acquaintances = Acquaintances()
         self.asker = self
         self.nonces: list[bytes] = []
+        self.neighbourhood = Neighbourhood()
+        self.protocol = self
+        self.told: list[Endpoint] = []
+
+    def tell(self, to: Endpoint, _request: Request) -> None:
+        self.told.append(to)
 
     def monotonic(self) -> float:
         return 100.0
@@ -56,3 +63,19 @@ def test_a_nonce_that_was_not_given_out_ends_no_waiting_for_the_right_one() -> N
         return await checking
 
     assert asyncio.run(check())
+
+
+def test_a_nonce_from_another_port_of_who_was_asked_says_nothing() -> None:
+    server = Asking()
+    server.acquaintances.asking(HELPER)
+    for source, counts in ((Endpoint(HELPER.ip, 50_000), False), (STRANGER, True)):
+        nonce = server.reachability.expect(100.0)
+        Dialbacks(cast("Server", server)).dialed(nonce, source)
+        assert server.reachability.is_heard(100.0) is counts
+
+
+def test_who_was_dialed_is_no_stranger_after_that() -> None:
+    server = Asking()
+    Dialbacks(cast("Server", server)).dial(b"n" * 16, pack_address(STRANGER), HELPER)
+    assert server.told == [STRANGER]
+    assert server.acquaintances.was_sent_to(STRANGER.ip)
