@@ -1,0 +1,101 @@
+"""What a node makes of what others say of it: where it is, and whether strangers reach it."""
+
+from __future__ import annotations
+
+import random
+from ipaddress import ip_network
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from p2pfs.addresses import Endpoint, Neighbourhood
+from p2pfs.dht.kad.proof import Proven
+from p2pfs.dht.kad.server import Server
+from p2pfs.dht.kad.settings import Settings
+from p2pfs.dht.kad.wire import Ping
+from p2pfs.dht.memorystore import MemoryRecordStore
+from tests.dht.kad.nodes import NETWORK, contact, identity
+
+if TYPE_CHECKING:
+    from p2pfs.dht.kad.sockets import Transport
+
+HERE, ELSEWHERE, BEHIND_A_ROUTER = "8.8.8.8", "9.9.9.9", "10.1.1.1"
+LAN = Neighbourhood(attached=(ip_network("192.168.1.0/24"),))
+
+
+def bound_to(*ips: str) -> Server:
+    """A node that does not listen yet, on a LAN."""
+    settings = Settings(
+        identity(1),
+        NETWORK,
+        LAN,
+        7117,
+        MemoryRecordStore(),
+        (),
+        monotonic=lambda: 100.0,
+        random=random.Random(0),
+        server=None,
+    )
+    return Server(settings, cast("Transport", SimpleNamespace(ips=ips)))
+
+
+def told(server: Server, speaker: str, seen: str) -> None:
+    """A node proves itself, and says where it sees this one."""
+    server.met(Proven(contact(2, speaker), Endpoint(seen, 7117), 0))
+
+
+@pytest.mark.parametrize(
+    ("bound", "seen", "named", "may_be"),
+    [
+        (HERE, None, HERE, True),
+        (HERE, None, ELSEWHERE, False),
+        ("0.0.0.0", HERE, HERE, True),  # noqa: S104 never bound
+        ("0.0.0.0", HERE, ELSEWHERE, False),  # noqa: S104 never bound
+        ("0.0.0.0", None, ELSEWHERE, True),  # noqa: S104 never bound
+        (BEHIND_A_ROUTER, None, HERE, True),
+        ("192.168.1.2", None, HERE, True),
+        (HERE, None, "192.168.1.2", True),
+        (HERE, None, "2600::1", True),
+    ],
+)
+def test_who_is_known_to_be_elsewhere_answers_for_no_other_address(
+    bound: str, seen: str | None, named: str, may_be: bool
+) -> None:
+    server = bound_to(bound)
+    if seen is not None:
+        told(server, "20.1.1.1", seen)
+    assert server._may_be_own(Endpoint(named, 7117)) is may_be
+
+
+@pytest.mark.parametrize(
+    ("speaker", "seen", "counts"),
+    [
+        ("20.1.1.1", HERE, True),
+        ("20.1.1.1", "192.168.1.2", False),
+        ("20.1.1.1", "127.0.0.1", False),
+        ("192.168.1.9", "192.168.1.2", True),
+    ],
+)
+def test_nobody_says_of_this_node_what_he_cannot_see_from_his_own_scope(
+    speaker: str, seen: str, counts: bool
+) -> None:
+    server = bound_to()
+    told(server, speaker, seen)
+    assert server.own_addresses() == (Endpoint(seen, 7117),) * counts
+
+
+def test_an_address_of_the_lan_is_this_nodes_own_for_those_on_it_alone() -> None:
+    """Somebody far off has the same one in a LAN of his own, and was asked there."""
+    server, here = bound_to(HERE, "192.168.1.2"), Endpoint("192.168.1.2", 7117)
+    assert server._is_own(here, Endpoint("192.168.1.9", 7117))
+    assert not server._is_own(here, Endpoint(ELSEWHERE, 7117))
+
+
+def test_who_asks_unasked_shows_that_strangers_get_through_and_who_was_sent_to_does_not() -> None:
+    server, asked = bound_to(HERE), Endpoint("20.1.1.1", 7117)
+    server.acquaintances.asking(asked)
+    server._greet(Ping(), asked)
+    assert not server.reachability.is_heard(100.0)
+    server._greet(Ping(), Endpoint(ELSEWHERE, 7117))
+    assert server.reachability.is_heard(100.0)
