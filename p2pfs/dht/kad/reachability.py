@@ -2,8 +2,8 @@
 
 A client behind a router that lets nobody in would be a dead contact in everybody's table.  What
 counts is a datagram from an IP that was never sent to (a router may let in all of one that was): an
-unsolicited request, or the nonce that a peer was asked to have somebody else send (a dial-back).
-No I/O; times are monotonic.
+unsolicited request from afar, or the nonce that a peer was asked to have somebody else send (a
+dial-back).  No I/O; times are monotonic.
 """
 
 from __future__ import annotations

@@ -269,7 +269,8 @@ class Server(KademliaServer):
 
     def _greet(self, request: Request, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""
-        if not self.acquaintances.was_sent_to(source.ip):
+        near = self.settings.neighbourhood.is_near(source.ip)
+        if not near and not self.acquaintances.was_sent_to(source.ip):
             self.reachability.heard(self.monotonic())
         self.acquaintances.heard(source)
         if request.proof is not None and request.back is not None:

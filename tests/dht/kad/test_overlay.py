@@ -148,6 +148,14 @@ async def test_a_node_knows_where_it_is_seen() -> None:
         assert second.own_addresses() == (Endpoint(LOOPBACK, address.port),)
 
 
+async def test_who_is_near_by_is_no_evidence_of_what_strangers_reach() -> None:
+    async with open_node() as (asked, address), open_node(address):
+        await wait_until(lambda: len(asked.contacts()) == 1)
+        server = asked._server
+        assert server.is_server  # to those near by
+        assert not server.reachability.is_heard(server.monotonic())
+
+
 async def test_a_peer_that_is_added_later_is_joined() -> None:
     async with open_node() as (_, address), open_node() as (late, _):
         await late.wait_settled()
