@@ -15,6 +15,8 @@ from p2pfs.dht.kad.referrals import pack_address
 from p2pfs.dht.kad.wire import Reach, Reply, Request
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from p2pfs.dht.kad.server import Server
 
 HELPER, STRANGER = Endpoint("8.8.8.8", 7117), Endpoint("9.9.9.9", 7117)
@@ -29,7 +31,10 @@ class Asking:
         self.reachability = Reachability(None, self.random)
         self.acquaintances = Acquaintances()
         self.asker = self
+        self.known = [HELPER]
+        self.asked: list[Endpoint] = []
         self.nonces: list[bytes] = []
+        self.now = 100.0
         self.neighbourhood = Neighbourhood()
         self.protocol = self
         self.told: list[Endpoint] = []
@@ -38,16 +43,36 @@ class Asking:
         self.told.append(to)
 
     def monotonic(self) -> float:
-        return 100.0
+        return self.now
 
     def far_contacts(self) -> list[SimpleNamespace]:
-        return [SimpleNamespace(endpoint=HELPER)]
+        return [SimpleNamespace(endpoint=each) for each in self.known]
 
     async def ask(self, to: Endpoint, request: Request) -> Reply:
         self.acquaintances.asking(to)
-        assert isinstance(request, Reach)
-        self.nonces.append(request.dial_nonce)
+        self.asked.append(to)
+        if isinstance(request, Reach):
+            self.nonces.append(request.dial_nonce)
         return Reply()
+
+
+def helpers(known: Iterable[Endpoint], askers: Iterable[Endpoint]) -> list[Endpoint]:
+    """Whom a node that knows these asks to dial those who ask it for that, all at once."""
+    server = Asking()
+    server.known = list(known)
+
+    async def ask() -> None:
+        dialbacks = Dialbacks(cast("Server", server))
+        for asker in askers:
+            dialbacks.reach(b"n" * 16, asker)
+        await asyncio.sleep(0)
+
+    asyncio.run(ask())
+    return server.asked
+
+
+def in_one_16(count: int) -> list[Endpoint]:
+    return [Endpoint(f"20.1.{number}.1", 7117) for number in range(count)]
 
 
 def test_a_nonce_that_was_not_given_out_ends_no_waiting_for_the_right_one() -> None:
@@ -79,3 +104,40 @@ def test_who_was_dialed_is_no_stranger_after_that() -> None:
     Dialbacks(cast("Server", server)).dial(b"n" * 16, pack_address(STRANGER), HELPER)
     assert server.told == [STRANGER]
     assert server.acquaintances.was_sent_to(STRANGER.ip)
+
+
+def test_a_target_is_dialed_once_in_ten_seconds_whoever_tells_of_it() -> None:
+    server = Asking()
+    dialbacks = Dialbacks(cast("Server", server))
+    targets = [STRANGER, Endpoint(STRANGER.ip, 50_000), HELPER]
+    for target, teller in zip(targets, in_one_16(3), strict=True):
+        dialbacks.dial(b"n" * 16, pack_address(target), teller)
+    assert server.told == [STRANGER, HELPER]
+    server.now += 10
+    dialbacks.dial(b"n" * 16, pack_address(STRANGER), HELPER)
+    assert server.told == [STRANGER, HELPER, STRANGER]
+
+
+def test_no_target_is_dialed_that_its_teller_may_not_name() -> None:
+    server = Asking()
+    for ip in ("127.0.0.1", "192.168.1.2"):
+        target = pack_address(Endpoint(ip, 7117))
+        Dialbacks(cast("Server", server)).dial(b"n" * 16, target, HELPER)
+    assert server.told == []
+
+
+def test_the_helper_is_of_another_network_than_the_asker() -> None:
+    asker, *neighbours = in_one_16(20)
+    assert helpers([*neighbours, HELPER], [asker]) == [HELPER]
+    assert helpers(neighbours, [asker]) == []
+
+
+def test_who_knows_too_few_for_that_asks_a_neighbour_of_the_asker_and_never_himself() -> None:
+    asker, *neighbours = in_one_16(3)
+    himself = Endpoint(asker.ip, 50_000)
+    assert helpers([neighbours[0], himself], [asker]) == neighbours[:1]
+    assert helpers([himself], [asker]) == []
+
+
+def test_however_many_want_to_be_dialed_some_are_at_once() -> None:
+    assert len(helpers([HELPER], in_one_16(100))) == 32
