@@ -1,13 +1,20 @@
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Iterable
+
+import pytest
 import trio
 from hypothesis import given
 from hypothesis import strategies as st
 
 from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.membership import saved_addresses
+from p2pfs.dht.kad.table import Table
+from p2pfs.dht.kad.wire import Find
 from p2pfs.dht.memorystore import MemoryRecordStore
-from tests.dht.kad.nodes import LOOPBACK, free_port, open_node, wait_until
+from tests.dht.kad.nodes import LOOPBACK, contact, free_port, open_node, wait_until
+from tests.sim.world import Node, World
 
 
 @given(st.lists(st.binary(max_size=60)))
@@ -69,3 +76,64 @@ async def test_all_that_has_expired_is_forgotten_a_little_at_a_time() -> None:
         await wait_until(lambda: store.left == 0, 5)
         await trio.sleep(0.3)
         assert store.left == 0
+
+
+def greet(node: Node, key: bytes, source: Endpoint) -> None:
+    """Have somebody say that this is its key, without a proof."""
+    node.membership.greet(Find(key=bytes(20), sender=key), source)
+
+
+def asked_back(sources: Iterable[Endpoint]) -> set[Endpoint]:
+    """Whom a node asks who they are that all greet it at once."""
+    asked: set[Endpoint] = set()
+
+    async def scenario(node: Node) -> None:
+        for number, source in enumerate(sources):
+            greet(node, contact(number).public_key, source)
+        await asyncio.sleep(0.1)
+
+    with World(4) as world:
+        world.run(world.grow(1))
+        world.internet.taps.append(lambda _data, _source, to: asked.add(to))
+        world.run(scenario(world.nodes[0]))
+    return asked
+
+
+def test_of_a_flood_of_greetings_some_are_looked_at_at_once() -> None:
+    assert len(asked_back(Endpoint(f"8.{number}.1.1", 7117) for number in range(100))) == 32
+
+
+@pytest.mark.parametrize(("ip", "most"), [("8.8.8.8", 10), (LOOPBACK, 30)])
+def test_of_greetings_of_one_far_ip_fewer_are_looked_at(ip: str, most: int) -> None:
+    assert len(asked_back(Endpoint(ip, 2_000 + number) for number in range(30))) == most
+
+
+@pytest.fixture
+def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Table, "admit", lambda *_: False)
+
+
+@pytest.mark.usefixtures("no_room")
+def test_a_peer_that_is_well_and_finds_no_room_is_left_alone_for_ten_minutes() -> None:
+    with World(4) as world:
+        peer, node = world.create(), world.create()
+        world.run(world.start(peer))
+        world.run(world.start(node, [peer]))
+        sent = []
+        for seconds in (60, 500, 100):
+            world.run(asyncio.sleep(seconds))
+            sent.append(world.internet.traffic[node.address].sent)
+        assert sent[0] == sent[1] < sent[2]
+
+
+@pytest.mark.usefixtures("no_room")
+def test_of_a_caller_that_finds_no_room_nothing_is_kept() -> None:
+    async def scenario(node: Node, caller: Node) -> None:
+        greet(node, caller.identity.public_key, caller.address)
+        await asyncio.sleep(1)
+        assert node.server.acquaintances.was_asked(caller.address)
+        assert not node.membership._knocked
+
+    with World(4) as world:
+        world.run(world.grow(2))
+        world.run(scenario(*world.nodes))
