@@ -1,19 +1,28 @@
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from p2pfs.dht.kad.repairing import Lifetime, Region, pull, region_of, spread_out
+from p2pfs.dht.kad.contacts import distance
+from p2pfs.dht.kad.repairing import Lifetime, Region, Repair, pull, region_of, spread_out
+from p2pfs.dht.kad.table import Table
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import MAX_NAMED, encode_named, encode_names, parse_named
 from p2pfs.errors import MalformedError
 from tests.dht.kad.nodes import contact
 from tests.samples import NOW, meta, verified_tags
+
+if TYPE_CHECKING:
+    from p2pfs.dht.kad.server import Server
+    from p2pfs.dht.subjects import Subject
 
 EVERYTHING = Region(bytes(20), 0)
 ids = st.binary(min_size=20, max_size=20)
@@ -169,3 +178,44 @@ def test_more_records_than_one_may_ask_for_are_refused() -> None:
     (record, *_) = verified_tags(meta())
     with pytest.raises(MalformedError):
         parse_named(encode_named([(record, "8.8.8.8")] * (MAX_NAMED + 1)))
+
+
+def test_of_what_neighbours_have_a_node_takes_what_it_is_among_the_eight_closest_to() -> None:
+    own, others = contact(0).node_id, [contact(number) for number in range(1, 30)]
+    table, taken = Table(own, lambda _: True), list[bytes]()
+    for each in others:
+        assert table.admit(each, 0)
+
+    def belongs(key: bytes) -> bool:
+        return sum(distance(each.node_id, key) < distance(own, key) for each in others) < 8
+
+    def take_repaired(subject: Subject, *_: object) -> bool:
+        taken.append(subject.key)
+        return True
+
+    server = SimpleNamespace(
+        table=table,
+        settings=SimpleNamespace(records=MemoryRecordStore()),
+        desk=SimpleNamespace(take_repaired=take_repaired),
+        now=lambda: NOW,
+    )
+    repair, records = Repair(cast("Server", server)), verified_tags(meta())
+    mine = [each.subject.key for each in records if belongs(each.subject.key)]
+    assert 0 < len(mine) < len(records)
+    names = [each.subject.key + bytes(8) for each in records]
+    assert [name[:20] for name in repair.missing(names)] == mine
+    told = encode_named((each, "8.8.8.8") for each in records)
+    assert asyncio.run(repair.take(told, "8.8.8.8")) == len(mine)
+    assert taken == mine
+
+
+async def test_a_neighbour_without_end_is_cut_off() -> None:
+    class Endless(Neighbour):
+        asked = 0
+
+        async def names(self, _: Region, _cursor: bytes) -> bytes:
+            Endless.asked += 1
+            return encode_names((), b"%09d" % Endless.asked)
+
+    assert await pull(Endless(MemoryRecordStore()), EVERYTHING) == 0
+    assert Endless.asked == 128
