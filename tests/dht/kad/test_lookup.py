@@ -241,6 +241,16 @@ def test_a_node_with_two_addresses_counts_once() -> None:
     assert len(lookup.closest()) == 1
 
 
+def test_of_a_key_with_many_addresses_three_are_asked_that_are_not_known_to_be_silent() -> None:
+    node = contact(1)
+    said = [Hint(node.public_key, node.node_id, Endpoint("127.0.0.1", 9_000 + n)) for n in range(9)]
+    lookup = Lookup(KEY, OWN, said, lambda _: True)
+    asked = lookup.todo()
+    assert len(asked) == 3
+    lookup.failed(asked[0])
+    assert len(lookup.todo()) == 1
+
+
 def test_another_node_at_the_address_is_asked_as_itself() -> None:
     hinted, there = contact(1), contact(2)
     there = Contact(there.public_key, there.node_id, hinted.endpoint, 1)
