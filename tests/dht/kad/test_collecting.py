@@ -49,6 +49,20 @@ async def test_of_a_holder_without_end_no_more_is_read_than_one_may_keep(
     assert pages == -(-most // 300)
 
 
+async def test_a_holder_with_ever_another_page_is_cut_off_after_eight() -> None:
+    pages = 0
+
+    async def fetch_page(*_: object) -> bytes:
+        nonlocal pages
+        await trio.lowlevel.checkpoint()
+        pages += 1
+        return encode_page((b"%d" % pages,), b"%d" % pages)
+
+    collection = Collection(tag_subject("jazz"), as_it_is, lambda _: None, fetch_page)
+    await collection.run(from_one_holder)
+    assert pages == 8
+
+
 async def test_a_holder_that_dawdles_ends_no_later_than_half_a_minute(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
