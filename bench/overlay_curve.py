@@ -14,6 +14,7 @@ from functools import partial
 from bench.overlaycells.cells import Scale, Tally
 from bench.overlaycells.forks import forked
 from bench.overlaycells.routing import turned
+from tests.sim.adversaries import collude
 
 _SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.98)
 _K = 20
@@ -28,7 +29,8 @@ def main() -> None:
     seeds = tuple(range(1, args.seeds + 1))
     scale = Scale(seeds, args.lookups, small=True, jobs=os.cpu_count() or 1)
     tallies = [Tally()] * len(_SHARES)
-    for of_seed in forked(partial(turned, scale, args.nodes, _K, _SHARES), seeds, scale.jobs):
+    turns = [(collude, share) for share in _SHARES]
+    for of_seed in forked(partial(turned, scale, args.nodes, _K, turns), seeds, scale.jobs):
         tallies = [one + other for one, other in zip(tallies, of_seed, strict=True)]
     print(f"{args.nodes} nodes, k = {_K}, seeds {seeds}")
     for share, tally in zip(_SHARES, tallies, strict=True):

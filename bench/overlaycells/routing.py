@@ -1,4 +1,4 @@
-"""Is the right node found among misrouters who collude, and how exact are honest lookups?"""
+"""Is the right node found among misrouters, and how exact are honest lookups?"""
 
 from __future__ import annotations
 
@@ -15,20 +15,37 @@ from bench.overlaycells.forks import forked
 from p2pfs.dht.kad.referrals import parse_referral, parse_referrals
 from p2pfs.dht.kad.wire import HEADER_BYTES, Kind, parse_reply
 from p2pfs.errors import MalformedError
-from tests.sim.adversaries import Colluders, corrupt
+from tests.sim.adversaries import (
+    Colluders,
+    collude,
+    corrupt,
+    misplace,
+    neighbour_with_nobody,
+    others,
+)
 from tests.sim.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from p2pfs.addresses import Endpoint
+    from tests.sim.adversaries import Misroute
     from tests.sim.world import Node
 
-# Share of colluders, the stock package's figure, the bars: turned hostile, hostile from birth.
-_COLLUDING = (
+# Share of misrouters, the stock package's figure among colluders, the bars: turned hostile, hostile
+# from birth.
+_MISROUTING = (
     (0.1, ".967", 0.999, 0.999),
     (0.2, ".873", 0.999, 0.99),
     (0.3, ".700", 0.99, 0.95),
     (0.5, ".287", 0.90, 0.80),
 )
+# What those do that turn hostile, and what the rows call it.
+_WAYS: dict[Misroute, str] = {
+    collude: "turned hostile",
+    misplace: "name the honest where nobody is",
+    neighbour_with_nobody: "name nobody in honest /24s",
+}
 _KS = (8, 20)
 _FOUNDERS = 4
 
@@ -45,15 +62,17 @@ class Recalled:
 
 
 def misrouting(scale: Scale) -> Iterator[Row]:
-    """Nodes turn into colluders after tables were built among honest ones."""
+    """Nodes turn hostile after tables were built among honest ones."""
     count = scale.network(1_500, 200)
+    cases = list(itertools.product(_WAYS, _MISROUTING))
+    turns = [(way, share) for way, (share, *_) in cases]
     for k in _KS[:1] if scale.small else _KS:
-        tallies = [Tally()] * len(_COLLUDING)
-        shares = tuple(share for share, *_ in _COLLUDING)
-        for of_seed in forked(partial(turned, scale, count, k, shares), scale.seeds, scale.jobs):
+        tallies = [Tally()] * len(cases)
+        for of_seed in forked(partial(turned, scale, count, k, turns), scale.seeds, scale.jobs):
             tallies = [one + other for one, other in zip(tallies, of_seed, strict=True)]
-        for tally, (share, stock, bar, _) in zip(tallies, _COLLUDING, strict=True):
-            yield tally.row(f"right node, {share:.0%} turned hostile, k={k}, N={count}", stock, bar)
+        for tally, (way, (share, stock, bar, _)) in zip(tallies, cases, strict=True):
+            what = f"right node, {share:.0%} {_WAYS[way]}, k={k}, N={count}"
+            yield tally.row(what, stock if way is collude else "-", bar)
 
 
 def from_birth(scale: Scale) -> Iterator[Row]:
@@ -63,7 +82,7 @@ def from_birth(scale: Scale) -> Iterator[Row]:
     hostile ones alone is lost, whatever the overlay does, as the docs say.
     """
     count = scale.network(1_500, 150)
-    for k, (share, _, _, bar) in itertools.product(_KS[:1] if scale.small else _KS, _COLLUDING):
+    for k, (share, _, _, bar) in itertools.product(_KS[:1] if scale.small else _KS, _MISROUTING):
         runs = forked(partial(_born, scale, count, k, share), scale.seeds, scale.jobs)
         tally = sum(runs, Tally())
         yield tally.row(f"right node, {share:.0%} hostile from birth, k={k}, N={count}", "-", bar)
@@ -85,18 +104,21 @@ def recall_rows(count: int, recalled: Recalled) -> Iterator[Row]:
     yield Row(what, "-", mean, round(bar, 2), "hops", max(chains), at_most=True)
 
 
-def turned(scale: Scale, count: int, k: int, shares: tuple[float, ...], seed: int) -> list[Tally]:
-    """Right nodes found where these shares of a network turn hostile, each from the beginning."""
+def turned(
+    scale: Scale, count: int, k: int, turns: Sequence[tuple[Misroute, float]], seed: int
+) -> list[Tally]:
+    """Right nodes found where a share of a network turns hostile, each time from the beginning."""
     world = grown(World(seed, k=k), count)
 
-    def turn(share: float) -> Tally:
+    def turn(case: tuple[Misroute, float]) -> Tally:
+        way, share = case
         hostile = chosen(world.random, world.nodes, share)
-        colluders = Colluders(hostile)
+        lie = way(world, hostile)
         for node in hostile:
-            corrupt(node, colluders.misroute)
-        return _right_nodes(world, colluders, scale.lookups)
+            corrupt(node, lie)
+        return _right_nodes(world, hostile, scale.lookups)
 
-    return list(forked(turn, shares))
+    return list(forked(turn, turns))
 
 
 def _born(scale: Scale, count: int, k: int, share: float, seed: int) -> Tally:
@@ -116,13 +138,12 @@ def _born(scale: Scale, count: int, k: int, share: float, seed: int) -> Tally:
         await asyncio.sleep(60)
 
     world.run(grow())
-    return _right_nodes(world, colluders, scale.lookups)
+    return _right_nodes(world, colluders.nodes, scale.lookups)
 
 
-def _right_nodes(world: World, colluders: Colluders, lookups: int) -> Tally:
+def _right_nodes(world: World, hostile: Sequence[Node], lookups: int) -> Tally:
     """How often an honest node finds another honest one by its id."""
-    hostile = {node.address for node in colluders.nodes}
-    honest = [node for node in world.members() if node.address not in hostile]
+    honest = others(world, hostile)
     pairs = [world.random.sample(honest, 2) for _ in range(lookups)]
 
     async def is_found(pair: list[Node]) -> bool:

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # A request, the honest reply to it, and who asks; what is answered instead, None for nothing.
 Lie: TypeAlias = Callable[[Request, Reply, Endpoint], Reply | None]
+# How those of a world misroute that turn hostile.
+Misroute: TypeAlias = "Callable[[World, Sequence[Node]], Lie]"
 
 # As many as a reply has room for, three referrals each.
 _SLANDERED = 6
@@ -50,17 +52,15 @@ class Colluders:
 
     def join(self, node: Node) -> None:
         """Be named by the others from now on."""
-        self._members.append((int.from_bytes(node.node_id, "big"), node))
+        self._members += _by_id([node])
 
     def misroute(self, request: Request, honest: Reply, source: Endpoint) -> Reply:
         """To a find: the colluders nearest to the key, and never an honest node, nor a record."""
         if not isinstance(request, Find):
             return honest
-        key = int.from_bytes(request.key, "big")
-        nearest = heapq.nsmallest(21, self._members, key=lambda member: member[0] ^ key)
         named = [
             (node.identity.public_key, node.address)
-            for _, node in nearest
+            for node in _nearest(self._members, request.key, 21)
             if node.address != source
         ]
         return _with_referrals(honest, named[:20])
@@ -77,15 +77,21 @@ class Colluders:
         return reply
 
 
-def misplace(world: World, honest: Sequence[Node]) -> Lie:
+def collude(_world: World, hostile: Sequence[Node]) -> Lie:
+    """See `Colluders.misroute`."""
+    return Colluders(hostile).misroute
+
+
+def misplace(world: World, hostile: Sequence[Node]) -> Lie:
     """To a find: the honest nodes nearest to the key, each at three addresses where nobody is."""
+    honest = _by_id(others(world, hostile))
 
     def lie(request: Request, reply: Reply, _source: Endpoint) -> Reply:
         if not isinstance(request, Find):
             return reply
         named = [
             (node.identity.public_key, Endpoint(f"{number}.250.1.1", UDP_PORT))
-            for node in world.closest(request.key, _SLANDERED, honest)
+            for node in _nearest(honest, request.key, _SLANDERED)
             for number in range(3, 6)
         ]
         return _with_referrals(reply, named)
@@ -93,14 +99,15 @@ def misplace(world: World, honest: Sequence[Node]) -> Lie:
     return lie
 
 
-def neighbour_with_nobody(world: World, honest: Sequence[Node]) -> Lie:
+def neighbour_with_nobody(world: World, hostile: Sequence[Node]) -> Lie:
     """To a find: three made-up keys in the /24 of each of the honest nodes nearest to the key."""
+    honest = _by_id(others(world, hostile))
 
     def lie(request: Request, reply: Reply, _source: Endpoint) -> Reply:
         if not isinstance(request, Find):
             return reply
         named = []
-        for node in world.closest(request.key, _SLANDERED, honest):
+        for node in _nearest(honest, request.key, _SLANDERED):
             narrow, _, _ = node.address.ip.rpartition(".")
             for number in range(250, 253):
                 at = Endpoint(f"{narrow}.{number}", UDP_PORT)
@@ -108,6 +115,12 @@ def neighbour_with_nobody(world: World, honest: Sequence[Node]) -> Lie:
         return _with_referrals(reply, named)
 
     return lie
+
+
+def others(world: World, hostile: Sequence[Node]) -> list[Node]:
+    """The honest ones that run."""
+    among = set(hostile)
+    return [node for node in world.members() if node not in among]
 
 
 def answer_falsely(random: Random) -> Lie:
@@ -191,6 +204,16 @@ async def _newcomer(world: World) -> Node:
 
 def _session(random: Random, median: float) -> float:
     return random.expovariate(math.log(2) / median)
+
+
+def _by_id(nodes: Sequence[Node]) -> list[tuple[int, Node]]:
+    return [(int.from_bytes(node.node_id, "big"), node) for node in nodes]
+
+
+def _nearest(nodes: Sequence[tuple[int, Node]], key: bytes, count: int) -> list[Node]:
+    """As `World.closest`, in an eighth of the time."""
+    there = int.from_bytes(key, "big")
+    return [node for _, node in heapq.nsmallest(count, nodes, key=lambda each: each[0] ^ there)]
 
 
 def _with_referrals(reply: Reply, named: list[tuple[bytes, Endpoint]]) -> Reply:

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator
 
 import pytest
 
@@ -13,7 +13,7 @@ from p2pfs.dht.kad.wire import Find, Get, Reply, Request
 from p2pfs.dht.subjects import tag_subject
 from tests.sim.adversaries import (
     Colluders,
-    Lie,
+    Misroute,
     answer_falsely,
     churn,
     corrupt,
@@ -22,9 +22,10 @@ from tests.sim.adversaries import (
     ground_identities,
     misplace,
     neighbour_with_nobody,
+    others,
 )
 from tests.sim.records import publish, search, some_subject
-from tests.sim.world import Node, World
+from tests.sim.world import World
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +51,15 @@ def test_colluders_name_the_nearest_of_themselves_and_nobody_else(grown: World) 
 @pytest.mark.sim
 @pytest.mark.parametrize("slander", [misplace, neighbour_with_nobody])
 def test_no_liar_takes_the_place_of_honest_nodes_in_a_lookup(
-    slander: Callable[[World, Sequence[Node]], Lie],
+    slander: Misroute,
 ) -> None:
     """What may be asked of one key or network is not to be used up by those who name dead ones."""
     with World(5, k=8) as world:
         world.run(world.grow(100, settle=20))
-        liars, honest = world.nodes[::10], [node for at, node in enumerate(world.nodes) if at % 10]
+        liars = world.nodes[::10]
+        honest, lie = others(world, liars), slander(world, liars)
         for liar in liars:
-            corrupt(liar, slander(world, honest))
+            corrupt(liar, lie)
         missed = 0
         for _ in range(60):
             key, reader = world.random.randbytes(20), world.random.choice(honest)
