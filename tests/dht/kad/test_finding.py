@@ -1,28 +1,30 @@
-"""Where looks for the table's sake begin; what they ask is played."""
+"""Where looks for the table's sake begin, and what silence is taken for; what is asked is played."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from types import SimpleNamespace
-from typing import cast
+from typing import NoReturn, cast
 
 import pytest
 
-from p2pfs.addresses import Neighbourhood
+from p2pfs.addresses import Endpoint, Neighbourhood
 from p2pfs.dht.kad import finding
 from p2pfs.dht.kad.acquaintances import Acquaintances
 from p2pfs.dht.kad.contacts import Contact, Hint, distance
+from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.finding import Finder
 from p2pfs.dht.kad.lookup import Lookup
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.table import Table
+from p2pfs.dht.kad.wire import Request
 from tests.dht.kad.nodes import NETWORK, contact
 
 KEY, OWN = bytes(20), b"\xff" * 20
 
 
 class Asker(SimpleNamespace):
-    """A server as far as a finder looks at it; whoever a lookup begins at is in `begun`."""
+    """A server as far as a finder looks at it; whoever it asks keeps silent."""
 
     def __init__(self, contacts: Iterable[Contact]) -> None:
         neighbourhood = Neighbourhood()
@@ -34,10 +36,19 @@ class Asker(SimpleNamespace):
             acquaintances=Acquaintances(),
             announced={},
             monotonic=lambda: 0.0,
-            begun=[],
+            asker=self,
+            asked=[],
+            failures=[],
         )
         for each in contacts:
             assert self.table.admit(each, 0.0)
+
+    async def ask_proof(self, to: Endpoint, _request: Request) -> NoReturn:
+        self.asked.append(to)
+        raise SilentError
+
+    def failed(self, address: Endpoint) -> None:
+        self.failures.append(address)
 
     @property
     def finder(self) -> Finder:
@@ -131,3 +142,28 @@ async def test_one_after_a_look_that_nobody_answered_begins_anew(begun: list[Hin
     before = Lookup(OWN, bytes(32), [], lambda _: False, 30)
     await Asker(known).finder.meet_neighbours(before, ())
     assert len(begun) == 24
+
+
+@pytest.mark.parametrize("was_silent", [False, True])
+async def test_who_was_silent_a_moment_ago_is_taken_for_dead_and_not_asked(
+    was_silent: bool,
+) -> None:
+    node, server = contact(1), Asker(())
+    if was_silent:
+        server.acquaintances.kept_silent(node.endpoint, 0.0)
+    lookup = Lookup(KEY, bytes(32), [node.hint], lambda _: True)
+    lookup.todo()
+    assert await server.finder._find(lookup, KEY, node.hint) is None
+    assert lookup.is_over
+    # No failure in the table either: one silence must not count with every lookup.
+    assert server.asked == server.failures == ([] if was_silent else [node.endpoint])
+
+
+async def test_who_is_late_to_the_end_has_failed(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def crawl(lookup: Lookup, *_: object) -> None:
+        lookup.late(*lookup.todo())
+
+    monkeypatch.setattr(finding, "crawl", crawl)
+    server = Asker([contact(1)])
+    await server.finder.lookup(KEY)
+    assert server.failures == [contact(1).endpoint]
