@@ -1,4 +1,4 @@
-"""Where looks for the table's sake begin, and what silence is taken for; what is asked is played."""
+"""Where looks for the table's sake begin, and what silence is taken for; who is asked is played."""
 
 from __future__ import annotations
 
