@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from itertools import count, islice
 from typing import TYPE_CHECKING
 
-from p2pfs.content.metainfo import has_expired
-from p2pfs.dht.fairshare import Members, Residents, loser, network_ip, origin_of
+from p2pfs.dht.fairshare import Residents, loser, network_ip, origin_of
+from p2pfs.dht.memoryrows import KeyRows, Row
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
     MAX_NAMES,
@@ -31,47 +31,11 @@ from p2pfs.dht.recordstore import (
 from p2pfs.dht.subjects import KEY_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from p2pfs.dht.fairshare import Origin
     from p2pfs.dht.records import Record
     from p2pfs.dht.subjects import Subject
-
-_NEVER = 1 << 63
-
-
-@dataclass(frozen=True, slots=True)
-class _Row:
-    record: Record
-    digest: bytes  # the record's, which is costly to compute again for every list of names
-    origin: Origin
-    turn: int
-
-
-@dataclass(slots=True)
-class _Key:
-    rows: dict[bytes, _Row] = field(default_factory=dict)
-    earliest: int = _NEVER  # nothing expires before
-    _crowd: Members[bytes] | None = None  # slots; half of all memory, and few keys are ever full
-
-    @property
-    def crowd(self) -> Members[bytes]:
-        if self._crowd is None:
-            self._crowd = Members()
-            for slot, row in self.rows.items():
-                self._crowd.add(slot, row.origin, row.turn)
-        return self._crowd
-
-    def add(self, row: _Row) -> None:
-        self.rows[row.record.slot] = row
-        self.earliest = min(self.earliest, row.record.expires)
-        if self._crowd is not None:
-            self._crowd.add(row.record.slot, row.origin, row.turn)
-
-    def remove(self, row: _Row) -> None:
-        del self.rows[row.record.slot]
-        if self._crowd is not None:
-            self._crowd.remove(row.record.slot, row.origin)
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,17 +83,18 @@ class MemoryRecordStore:
         with self._lock:
             return [row.record for row in self._alive(key, now)]
 
-    def page(self, key: bytes, cursor: bytes, max_bytes: int, now: int) -> RecordPage:
-        return first_page((row for row in self.rows(key, now) if row.slot > cursor), max_bytes)
+    def page(
+        self, key: bytes, cursor: bytes, max_bytes: int, now: int, known: Container[bytes] = ()
+    ) -> RecordPage:
+        with self._lock:
+            after = (row for row in self._alive(key, now) if row.record.slot > cursor)
+            unknown = (row.record for row in after if row.digest not in known)
+            return first_page(unknown, max_bytes)
 
     def count(self, key: bytes, now: int) -> int:
         with self._lock:
             under = self._keys.get(key)
-            if under is None:
-                return 0
-            if not has_expired(under.earliest, now):
-                return len(under.rows)
-            return sum(not has_expired(row.record.expires, now) for row in under.rows.values())
+            return 0 if under is None else under.count(now)
 
     def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
         with self._lock:
@@ -186,23 +151,23 @@ class MemoryRecordStore:
     def clear(self) -> None:
         """Forget all records; else they wait with their node for the collector of cycles."""
         with self._lock:
-            self._keys: dict[bytes, _Key] = {}
+            self._keys: dict[bytes, KeyRows] = {}
             self._bodies: dict[bytes, _Body] = {}
             self._rooms = {room: _Room() for room in Room}
 
     def _put(self, record: Record, source_ip: str, now: int) -> Stored:
         key = record.subject.key
-        held = self._keys[key].rows.get(record.slot) if key in self._keys else None
+        held = self._keys[key].by_slot.get(record.slot) if key in self._keys else None
         if held is not None and held.record.value == record.value:
             return Stored.STORED
         if held is not None and held.record.rank >= record.rank:
             return Stored.KEPT_NEWER
-        left: list[tuple[_Row, _Body]] = []
+        left: list[tuple[Row, _Body]] = []
         if held is not None:
             self._take_out(held, left)
         origin, others = origin_of(record.publisher, source_ip), self._others(record.subject, now)
         turn = turn_to_leave(record, now, self._secret, others)
-        row = _Row(record, record.digest, origin, turn)
+        row = Row(record, record.digest, origin, turn)
         if self._clear_key(row, others, left) and self._clear_room(row, left):
             self._rooms[room_of(record)].crowd.settle()
             self._add(row)
@@ -214,11 +179,11 @@ class MemoryRecordStore:
     def _others(self, subject: Subject, now: int) -> int:
         """The rows under a key that are alive, if those that are not were too many."""
         key = subject.key
-        if key in self._keys and is_full(subject, len(self._keys[key].rows)):
+        if key in self._keys and is_full(subject, len(self._keys[key].by_slot)):
             self._expire(key, now)
-        return len(self._keys[key].rows) if key in self._keys else 0
+        return len(self._keys[key].by_slot) if key in self._keys else 0
 
-    def _clear_key(self, row: _Row, others: int, left: list[tuple[_Row, _Body]]) -> bool:
+    def _clear_key(self, row: Row, others: int, left: list[tuple[Row, _Body]]) -> bool:
         """Whether there is a row for it under its key now; what had to leave is added to `left`."""
         if not is_full(row.record.subject, others):
             return True
@@ -226,10 +191,10 @@ class MemoryRecordStore:
         origin = leaving(row.record, row.origin, row.turn, under.crowd)
         if origin is None:
             return False
-        self._take_out(under.rows[under.crowd.first_to_leave(origin)], left)
+        self._take_out(under.by_slot[under.crowd.first_to_leave(origin)], left)
         return True
 
-    def _clear_room(self, row: _Row, left: list[tuple[_Row, _Body]]) -> bool:
+    def _clear_room(self, row: Row, left: list[tuple[Row, _Body]]) -> bool:
         """The same of the budget, which a value that is held already does not burden."""
         room = self._rooms[room_of(row.record)]
         while not self._fits(row.record):
@@ -237,7 +202,7 @@ class MemoryRecordStore:
             if origin is None:
                 return False
             for key, slot in list(self._bodies[room.crowd.first_to_leave(origin)].rows):
-                self._take_out(self._keys[key].rows[slot], left)
+                self._take_out(self._keys[key].by_slot[slot], left)
         return True
 
     def _fits(self, record: Record) -> bool:
@@ -245,37 +210,26 @@ class MemoryRecordStore:
         limit, length = limit_of(room, self._budget), len(record.value)
         return record.value in self._bodies or self._rooms[room].usage.fits(length, limit)
 
-    def _alive(self, key: bytes, now: int) -> list[_Row]:
+    def _alive(self, key: bytes, now: int) -> list[Row]:
         """In the order of the slots."""
         under = self._keys.get(key)
-        if under is None:
-            return []
-        slots = sorted(under.rows) if len(under.rows) > 1 else under.rows
-        rows = [under.rows[slot] for slot in slots]
-        if not has_expired(under.earliest, now):
-            return rows
-        return [row for row in rows if not has_expired(row.record.expires, now)]
+        return [] if under is None else under.alive(now)
 
     def _expire(self, key: bytes, now: int) -> int:
-        under = self._keys[key]
-        if not has_expired(under.earliest, now):
-            return 0
-        rows = list(under.rows.values())
-        gone = [row for row in rows if has_expired(row.record.expires, now)]
+        gone = self._keys[key].expired(now)
         for row in gone:
             self._remove(row)
-        under.earliest = min((row.record.expires for row in under.rows.values()), default=_NEVER)
         return len(gone)
 
-    def _take_out(self, row: _Row, left: list[tuple[_Row, _Body]]) -> None:
+    def _take_out(self, row: Row, left: list[tuple[Row, _Body]]) -> None:
         """Remove a row, and note what `_add` puts back as it was."""
         left.append((row, self._bodies[row.record.value]))
         self._remove(row)
 
-    def _add(self, row: _Row, former: _Body | None = None) -> None:
+    def _add(self, row: Row, former: _Body | None = None) -> None:
         """Also its body, if it is not there: the one that it had, or a new one."""
         record, key = row.record, row.record.subject.key
-        self._keys.setdefault(key, _Key()).add(row)
+        self._keys.setdefault(key, KeyRows()).add(row)
         body = self._bodies.get(record.value)
         if body is None:
             new = _Body(room_of(record), row.origin, -next(self._arrivals))
@@ -285,11 +239,11 @@ class MemoryRecordStore:
             room.crowd.add(record.value, body.origin, body.turn)
         body.rows.add((key, record.slot))
 
-    def _remove(self, row: _Row) -> None:
+    def _remove(self, row: Row) -> None:
         record, key = row.record, row.record.subject.key
         under = self._keys[key]
         under.remove(row)
-        if not under.rows:
+        if not under.by_slot:
             del self._keys[key]
         body = self._bodies[record.value]
         body.rows.remove((key, record.slot))

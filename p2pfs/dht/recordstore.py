@@ -16,7 +16,7 @@ from p2pfs.dht.subjects import PROVIDER, TAG, Subject
 from p2pfs.errors import P2pfsError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Container, Iterable, Sequence
 
     from p2pfs.dht.fairshare import Origin
     from p2pfs.dht.records import Record
@@ -120,8 +120,13 @@ class RecordStore(Protocol):
     def rows(self, key: bytes, now: int) -> list[Record]:
         """Everything under a key, in the order of the slots: as much as its kind's rules allow."""
 
-    def page(self, key: bytes, cursor: bytes, max_bytes: int, now: int) -> RecordPage:
-        """The records after a cursor (b"" at first): at least one, at most so many bytes."""
+    def page(
+        self, key: bytes, cursor: bytes, max_bytes: int, now: int, known: Container[bytes] = ()
+    ) -> RecordPage:
+        """The records after a cursor (b"" at first): at least one, at most so many bytes.
+
+        Without those whose digests are known.
+        """
 
     def count(self, key: bytes, now: int) -> int:
         """How many records there are under a key."""

@@ -1,7 +1,8 @@
 """The records that others stored here, and the contacts of the last run, in one SQLite file.
 
-What a record store promises is written in `recordstore`.  Losing the file costs nothing that the
-network does not bring again, so one that cannot be used is moved aside.
+What a record store promises is written in `recordstore`; how the tables are read, `recordreading`
+says.  Losing the file costs nothing that the network does not bring again, so one that cannot be
+used is moved aside.
 """
 
 from __future__ import annotations
@@ -12,21 +13,15 @@ import os
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING
 
-from p2pfs.content.metainfo import SKEW_SECONDS
-from p2pfs.dht.fairshare import loser, network_ip, origin_of
+from p2pfs.dht import recordreading as reading
+from p2pfs.dht.fairshare import loser, origin_of
 from p2pfs.dht.recordfile import RecordFile
-from p2pfs.dht.records import DIGEST_BYTES, Record
 from p2pfs.dht.recordstore import (
     DEFAULT_BUDGET,
-    MAX_NAMES,
     SECRET_BYTES,
-    NamePage,
-    RecordPage,
     RecordStoreError,
     Stored,
     Usage,
-    first_names,
-    first_page,
     is_full,
     latest_contacts,
     leaving,
@@ -35,22 +30,19 @@ from p2pfs.dht.recordstore import (
     turn_to_leave,
 )
 from p2pfs.dht.recordtables import KeyCrowd, RoomCrowd
-from p2pfs.dht.subjects import KEY_BYTES, parse_subject
 
 if TYPE_CHECKING:
     import sqlite3
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Container, Iterable, Iterator, Sequence
     from pathlib import Path
 
     from p2pfs.dht.fairshare import Origin
+    from p2pfs.dht.records import Record
+    from p2pfs.dht.recordstore import NamePage, RecordPage
     from p2pfs.dht.subjects import Subject
 
 _log = logging.getLogger(__name__)
 
-_BODIES = " FROM records JOIN bodies ON bodies.id = records.body "
-_FIELDS = "slot, publisher, expires, rank, bodies.body, contents, subject"
-_ROW = "SELECT " + _FIELDS + _BODIES
-_OF_NAME = _BODIES + "WHERE key = ? AND substr(digest, 1, ?) = ? AND expires > ?"
 # Each takes a tenth of a millisecond, and the overlay waits.
 _EXPIRED_AT_ONCE = 100
 
@@ -94,59 +86,32 @@ class SqliteRecordStore:
     def has_room(self, record: Record, now: int) -> bool:
         return self._file.read(
             lambda database: (
-                not is_full(record.subject, _count(database, record.subject.key, now))
+                not is_full(record.subject, reading.count(database, record.subject.key, now))
                 and self._fits(database, record)
             )
         )
 
     def rows(self, key: bytes, now: int) -> list[Record]:
-        sql = _ROW + "WHERE key = ? AND expires > ? ORDER BY slot"
-        return self._file.read(
-            lambda database: list(_records(database.execute(sql, (key, _since(now)))))
-        )
+        return self._file.read(lambda database: reading.rows(database, key, now))
 
-    def page(self, key: bytes, cursor: bytes, max_bytes: int, now: int) -> RecordPage:
-        sql = _ROW + "WHERE key = ? AND slot > ? AND expires > ? ORDER BY slot"
+    def page(
+        self, key: bytes, cursor: bytes, max_bytes: int, now: int, known: Container[bytes] = ()
+    ) -> RecordPage:
         return self._file.read(
-            lambda database: first_page(
-                _records(database.execute(sql, (key, cursor, _since(now)))), max_bytes
-            )
+            lambda database: reading.page(database, key, cursor, max_bytes, now, known)
         )
 
     def count(self, key: bytes, now: int) -> int:
-        return self._file.read(lambda database: _count(database, key, now))
+        return self._file.read(lambda database: reading.count(database, key, now))
 
     def names(self, first: bytes, last: bytes, cursor: bytes, now: int) -> NamePage:
-        sql = (
-            "SELECT key, slot, substr(digest, 1, ?)"
-            + _BODIES
-            + "WHERE key BETWEEN ? AND ? AND (key, slot) > (?, ?) AND expires > ?"
-            " ORDER BY key, slot LIMIT ?"
-        )
-        after = cursor[:KEY_BYTES], cursor[KEY_BYTES:]
-        span = max(first, after[0]), last
-        values = (DIGEST_BYTES, *span, *after, _since(now), MAX_NAMES + 1)
-        return self._file.read(
-            lambda database: first_names(database.execute(sql, values).fetchall())
-        )
+        return self._file.read(lambda database: reading.names(database, first, last, cursor, now))
 
     def named(self, names: Sequence[bytes], now: int) -> list[tuple[Record, str]]:
-        sql = "SELECT records.wide, records.narrow, records.who, " + _FIELDS + _OF_NAME
-        return self._file.read(
-            lambda database: [
-                (next(_records([tuple(row)])), network_ip((wide, narrow, who)))
-                for name in names
-                for wide, narrow, who, *row in database.execute(sql, _named(name, now))
-            ]
-        )
+        return self._file.read(lambda database: reading.named(database, names, now))
 
     def absent(self, names: Sequence[bytes], now: int) -> list[bytes]:
-        sql = "SELECT 1" + _OF_NAME
-        return self._file.read(
-            lambda database: [
-                name for name in names if not database.execute(sql, _named(name, now)).fetchall()
-            ]
-        )
+        return self._file.read(lambda database: reading.absent(database, names, now))
 
     def expire(self, now: int) -> int:
         sql = (
@@ -154,7 +119,7 @@ class SqliteRecordStore:
             " (SELECT key, slot FROM records WHERE expires <= ? LIMIT ?)"
         )
         return self._file.change(
-            lambda database: database.execute(sql, (_since(now), _EXPIRED_AT_ONCE)).rowcount
+            lambda database: database.execute(sql, (reading.since(now), _EXPIRED_AT_ONCE)).rowcount
         )
 
     def usage(self) -> Usage:
@@ -189,9 +154,8 @@ class SqliteRecordStore:
     def _put(
         self, database: sqlite3.Connection, record: Record, source_ip: str, now: int
     ) -> Stored:
-        sql = _ROW + "WHERE key = ? AND slot = ?"
         place = record.subject.key, record.slot
-        held = next(_records(database.execute(sql, place)), None)
+        held = reading.row(database, *place)
         if held is not None and held.value == record.value:
             return Stored.STORED
         if held is not None and held.rank >= record.rank:
@@ -242,7 +206,7 @@ def _others(database: sqlite3.Connection, subject: Subject, now: int) -> int:
     if not is_full(subject, rows):
         return rows
     sql = "DELETE FROM records WHERE key = ? AND expires <= ?"
-    return rows - database.execute(sql, (subject.key, _since(now))).rowcount
+    return rows - database.execute(sql, (subject.key, reading.since(now))).rowcount
 
 
 def _clear_key(
@@ -273,28 +237,3 @@ def _insert(database: sqlite3.Connection, record: Record, origin: Origin, turn: 
         "INSERT INTO records VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (*place, record.expires, record.rank, body, *origin, turn),
     )
-
-
-def _count(database: sqlite3.Connection, key: bytes, now: int) -> int:
-    sql = "SELECT count(*) FROM records WHERE key = ? AND expires > ?"
-    return int(database.execute(sql, (key, _since(now))).fetchone()[0])
-
-
-def _named(name: bytes, now: int) -> tuple[bytes, int, bytes, int]:
-    """What `_OF_NAME` asks."""
-    return name[:KEY_BYTES], DIGEST_BYTES, name[KEY_BYTES:], _since(now)
-
-
-def _since(now: int) -> int:
-    """What expires later than this has not expired, as `metainfo.has_expired` says."""
-    return now - SKEW_SECONDS
-
-
-def _records(
-    rows: Iterable[tuple[bytes, bytes, int, int, bytes, int, bytes]],
-) -> Iterator[Record]:
-    """Rows of one key as records; they share their subject."""
-    subject: Subject | None = None
-    for slot, publisher, expires, rank, value, contents, encoded_subject in rows:
-        subject = subject or parse_subject(encoded_subject)
-        yield Record(subject, value, publisher, expires, rank, slot, contents)

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from p2pfs.content.metainfo import withdraw_meta
-from p2pfs.dht import memorystore, recordstore, sqlitestore
+from p2pfs.dht import memorystore, recordreading, recordstore
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.records import (
     Record,
@@ -411,6 +411,36 @@ def test_pages_hold_at_least_one_and_all_of_them_everything(store: RecordStore) 
     assert store.page(MUSIC.key, b"\xff" * 66, 9999, NOW).records == ()
 
 
+def test_what_is_known_takes_no_room_in_a_page(store: RecordStore) -> None:
+    records = [in_music(signer=signer) for signer in range(6)]
+    store.put_all(records, SOURCE, NOW)
+    first, second, third, *others = store.rows(MUSIC.key, NOW)
+    known = {first.digest, third.digest, *(each.digest for each in others[1:])}
+    length = len(second.value) + len(others[0].value)
+    page = store.page(MUSIC.key, b"", length, NOW, known)
+    assert (page.records, page.next) == ((second, others[0]), None)
+    page = store.page(MUSIC.key, second.slot, length, NOW, known)
+    assert page.records == (others[0],)
+
+
+def test_a_page_reads_no_more_of_a_key_than_it_holds(
+    store: RecordStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.put_all([in_music(signer=signer) for signer in range(6)], SOURCE, NOW)
+    read: list[bytes] = []
+
+    class Reader(Record):
+        def __init__(self, subject: Subject, value: bytes, *about: object) -> None:
+            read.append(value)
+            super().__init__(subject, value, *about)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(recordreading, "Record", Reader)
+    first, *others = store.rows(MUSIC.key, NOW)
+    read.clear()
+    assert store.page(MUSIC.key, b"", 1, NOW, {first.digest}).records == (others[0],)
+    assert len(read) <= 2
+
+
 def test_contacts_are_replaced_as_a_whole_and_come_latest_first(store: RecordStore) -> None:
     store.keep_contacts([(b"gone", 1)])
     store.keep_contacts([(b"old", 10), (b"new", 30), (b"middle", 20), (b"old", 5)])
@@ -567,7 +597,7 @@ def test_names_are_those_of_a_range_of_keys_in_pages(
 ) -> None:
     monkeypatch.setattr(recordstore, "MAX_NAMES", 3)
     monkeypatch.setattr(memorystore, "MAX_NAMES", 3)
-    monkeypatch.setattr(sqlitestore, "MAX_NAMES", 3)
+    monkeypatch.setattr(recordreading, "MAX_NAMES", 3)
     records = [in_music(signer=signer) for signer in range(5)]
     records += [record_of(subject, meta()) for subject in subjects_of(meta())]
     store.put_all(records, SOURCE, NOW)
