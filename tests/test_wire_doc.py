@@ -315,6 +315,7 @@ def made_limits() -> dict[str, str]:
         "digests of what is known": recordpages.MAX_KNOWN,
         "levels, shards of a hot tag": f"{subjects.TAG_LEVELS}, {subjects.TAG_SHARDS}",
         "batches a s and group": pages._BATCHES_PER_SECOND,
+        "pages a s and group, at once": (pages._PAGES_PER_SECOND, pages._PAGES_AT_ONCE),
         "requests in flight a group": gateway._MAX_IN_FLIGHT,
         "intervals told": contents._MAX_HELD_INTERVALS,
         "intervals' bytes": client._MAX_HELD_BYTES,

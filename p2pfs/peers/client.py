@@ -62,6 +62,8 @@ _MAX_CAR_FACTOR = 2
 _HASHED_AT_ONCE_BYTES = 64 << 10
 # Threads that hash and write at once; more would wait for the same cores and disk.
 _THREADS = 8
+# Where a busy peer says that it may be asked again at once.
+_LEAST_PAUSE_SECONDS = 0.5
 # docs/wire.md, section 8: an answer in all, as long as its sender may take.
 _ANSWER_SECONDS = 3_600
 
@@ -168,8 +170,7 @@ class Client:
             if known
             else Request("GET", f"/p2pfs/v1/records?{query}", _PAGE)
         )
-        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
-            return await answer.read()
+        return await self._page(provider, request)
 
     async def fetch_names(
         self, public_key: bytes, endpoint: Endpoint, region: Region, cursor: bytes
@@ -177,16 +178,12 @@ class Client:
         """A page of the names of the records that a neighbour has in a region; unverified."""
         about = f"near={region.near.hex()}&bits={region.bits}&cursor={cursor.hex()}"
         request = Request("GET", f"/p2pfs/v1/names?{about}", _PAGE)
-        provider = Provider(public_key, (endpoint,))
-        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
-            return await answer.read()
+        return await self._page(Provider(public_key, (endpoint,)), request)
 
     async def fetch_named(self, public_key: bytes, endpoint: Endpoint, names: bytes) -> bytes:
         """The records of these names that a neighbour has; unverified."""
         request = Request("POST", "/p2pfs/v1/named", _PAGE, names)
-        provider = Provider(public_key, (endpoint,))
-        async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as answer:
-            return await answer.read()
+        return await self._page(Provider(public_key, (endpoint,)), request)
 
     async def post_records(self, public_key: bytes, endpoint: Endpoint, batch: bytes) -> list[bool]:
         """Offer an encoded batch of records; of each row whether the peer says that it has it."""
@@ -223,6 +220,15 @@ class Client:
     def peers(self) -> dict[bytes, PeerStats]:
         """Every peer that was asked for something, by public key."""
         return self._ledger.all()
+
+    async def _page(self, provider: Provider, request: Request) -> bytes:
+        """What is read in pages, asked for again while the peer is busy: callers wait so long."""
+        while True:
+            try:
+                async with self._answer(self._records, provider, request, _MAX_PAGE_BYTES) as page:
+                    return await page.read()
+            except PeerBusyError as error:
+                await trio.sleep(max(error.retry_after, _LEAST_PAUSE_SECONDS))
 
     @asynccontextmanager
     async def _answer(

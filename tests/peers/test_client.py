@@ -11,6 +11,7 @@ import trio
 from p2pfs.content.car import block_prefix, encode_header
 from p2pfs.content.cid import MAX_BLOCK_BYTES, cid_of, parse_cid
 from p2pfs.content.intervals import Intervals
+from p2pfs.dht.kad.repairing import Region
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.recordpages import parse_page
 from p2pfs.dht.records import Record
@@ -348,6 +349,26 @@ async def test_what_a_reader_has_is_left_out_of_a_page() -> None:
         for wrong in (known[:-1], known * 700):
             with pytest.raises(PeerUnavailableError):
                 await asking.fetch_page(key, at, subject.encode(), b"", wrong)
+
+
+async def test_a_page_is_asked_for_again_while_the_peer_is_busy(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(client, "_LEAST_PAUSE_SECONDS", 0.01)
+    busy = http_answer(b"", "Retry-After: 0", status="429 Too Many Requests")
+    answers = [busy, busy, http_answer(b"page")] * 3
+
+    async def script(stream: TlsStream) -> None:
+        while received := await stream.receive_some():
+            if b" HTTP/1.1" in received:  # bodies may come by themselves
+                await stream.send_all(answers.pop(0))
+
+    async with scripted(script) as peer, open_client() as asking:
+        at, key = peer.addresses[0], peer.public_key
+        assert await asking.fetch_page(key, at, b"subject", b"", b"") == b"page"
+        assert await asking.fetch_names(key, at, Region(bytes(20), 0), b"") == b"page"
+        assert await asking.fetch_named(key, at, bytes(28)) == b"page"
+        assert not asking.stats(key).failures
 
 
 @pytest.mark.parametrize("answer", [b"lots", b"12", b"1" * 1_025, b"1 0"])

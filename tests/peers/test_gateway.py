@@ -15,8 +15,10 @@ from p2pfs.content.car import CarReader
 from p2pfs.content.cid import Cid, cid_of
 from p2pfs.content.intervals import Intervals
 from p2pfs.dht.overlay import Provider
+from p2pfs.dht.subjects import tag_subject
 from p2pfs.peers import answers, cars, contents
 from p2pfs.peers import gateway as gateway_module
+from p2pfs.peers import pages as pages_module
 from p2pfs.peers.answers import Answer, Message, respond
 from p2pfs.peers.streams import tls
 from p2pfs.store.pieces import Piece, Plan
@@ -220,6 +222,26 @@ async def test_of_three_requests_at_once_the_one_too_many_is_told_when_to_come_a
                 for _ in range(3):
                     nursery.start_soon(get)
     assert sorted(statuses) == [200, 200, 429]
+
+
+@pytest.mark.parametrize(("near", "answered"), [(False, 5), (True, 20)])
+async def test_a_stranger_who_reads_too_many_pages_is_told_when_to_come_again(
+    near: bool, answered: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages_module, "_PAGES_PER_SECOND", 0.001)
+    monkeypatch.setattr(pages_module, "_PAGES_AT_ONCE", 5)
+    subject = tag_subject("music").encode().hex()
+    read = f"/p2pfs/v1/records?subject={subject}"
+    rest = f"/p2pfs/v1/records/missing?subject={subject}"
+    async with web(near=near) as client:
+        got = [await client.get(read) for _ in range(3)]
+        got += [await client.post(rest, content=bytes(8)) for _ in range(17)]
+        posted = await client.post("/p2pfs/v1/records", content=b"1")
+    assert [answer.status_code for answer in got[:answered]] == [200] * answered
+    refused = got[answered:]
+    assert all(answer.status_code == 429 for answer in refused)
+    assert all(answer.headers["retry-after"] == "1" for answer in refused)
+    assert posted.status_code == 200  # batches are counted apart
 
 
 async def test_a_stranger_who_posts_too_often_is_told_when_to_come_again() -> None:
