@@ -4,7 +4,7 @@
 
 One holder is looked at, which is the worst case: a reader asks eight or twenty.  Honest publishers
 come each from a network of their own while the flood is under way, of which each identity sends
-ten times what the key holds in all.
+its part of ten times what the key holds in all.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from p2pfs.dht.subjects import RULES, Subject, meta_subject, provider_subject, t
 NOW, DAY = 1_800_000_000, 86_400
 HONEST = 40
 BAR = 0.99
+# So many times what the key holds in all are sent.
+TIMES = 10
 MULTIHASH = b"\x12\x20" + bytes(32)
 KEYS = {
     "provider": provider_subject(MULTIHASH),
@@ -51,7 +53,7 @@ def made_up(subject: Subject, publisher: bytes, number: int) -> Record:
     return Record(subject, value, publisher, NOW + DAY, number, publisher + about)
 
 
-def share_kept(flood: Flood, subject: Subject, seed: int) -> float:
+def share_kept(flood: Flood, subject: Subject, seed: int, times: int = TIMES) -> float:
     """Of the honest records, those that are still there in the end."""
     dice = random.Random(seed)
     store = MemoryRecordStore()
@@ -63,7 +65,7 @@ def share_kept(flood: Flood, subject: Subject, seed: int) -> float:
     sent = [
         (key, ip)
         for key, ip in zip(keys, flood.ips, strict=True)
-        for _ in range(10 * subject.rules.rows_per_key // len(keys) + 1)
+        for _ in range(times * subject.rules.rows_per_key // len(keys) + 1)
     ]
     sent += honest.items()
     dice.shuffle(sent)

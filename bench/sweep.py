@@ -97,16 +97,16 @@ async def sweep(world: World, node: Node, chunks: list[Subject]) -> Cost:
     return Cost(loop.time() - begun, sent, asked, posts)
 
 
-async def share_found(world: World, sweeper: Node, chunks: list[Subject]) -> float:
+async def share_found(world: World, sweeper: Node, chunks: list[Subject], tries: int) -> float:
     """Of random chunks, looked for by random others."""
     others = [node for node in world.members() if node is not sweeper]
     found = 0
-    for subject in world.random.sample(chunks, min(LOOKED_FOR, len(chunks))):
+    for subject in world.random.sample(chunks, tries):
         found += bool(await search(world, world.random.choice(others), subject))
-    return found / min(LOOKED_FOR, len(chunks))
+    return found / tries
 
 
-def cell(nodes: int, chunks: int, seed: int) -> tuple[Cost, float]:
+def cell(nodes: int, chunks: int, seed: int, lookups: int = LOOKED_FOR) -> tuple[Cost, float]:
     """What a sweep of so many chunks takes among so many nodes, and the share found after it."""
     world = World(seed)
 
@@ -114,7 +114,7 @@ def cell(nodes: int, chunks: int, seed: int) -> tuple[Cost, float]:
         await world.grow(nodes)
         sweeper, made = world.random.choice(world.members()), some_chunks(chunks)
         cost = await sweep(world, sweeper, made)
-        return cost, await share_found(world, sweeper, made)
+        return cost, await share_found(world, sweeper, made, min(lookups, chunks))
 
     with world:
         return world.run(measured())

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bench.flood import FLOODS, KEYS, share_kept
+from bench.flood import FLOODS, KEYS, TIMES, share_kept
 from bench.hottag import cell as hot_tag_cell
 from bench.overlaycells.cells import Cell, Row, Scale
 from bench.overlaycells.forks import forked
+from bench.sweep import LOOKED_FOR
 from bench.sweep import cell as sweep_cell
 
 _MOST_SENT_MB = 120
@@ -17,10 +18,11 @@ _MOST_MB_A_SHARD = 1.1
 
 def flood(scale: Scale) -> Iterator[Row]:
     """Honest records at one holder, the worst kind of key and the worst seed."""
+    times = scale.size(TIMES, 3)
     for each in FLOODS:
 
         def worst(seed: int, each: object = each) -> float:
-            return min(share_kept(each, subject, seed) for subject in KEYS.values())  # type: ignore[arg-type]
+            return min(share_kept(each, subject, seed, times) for subject in KEYS.values())  # type: ignore[arg-type]
 
         share = min(forked(worst, scale.seeds, scale.jobs))
         yield Row(f"honest records kept in a flood: {each.name}", "unbounded", share, 0.99)
@@ -28,8 +30,9 @@ def flood(scale: Scale) -> Iterator[Row]:
 
 def sweep(scale: Scale) -> Iterator[Row]:
     """One seed: what is counted hardly differs between them."""
-    nodes, chunks = scale.network(1_000, 100), scale.size(100_000, 4_000)
-    [(cost, found)] = forked(lambda seed: sweep_cell(nodes, chunks, seed), scale.seeds[:1])
+    nodes, chunks = scale.network(1_000, 60), scale.size(100_000, 2_000)
+    lookups = min(LOOKED_FOR, scale.lookups)
+    [(cost, found)] = forked(lambda seed: sweep_cell(nodes, chunks, seed, lookups), scale.seeds[:1])
     share = chunks / 100_000
     what = f"{chunks:,} chunk ids, N = {nodes:,}"
     most = max(10.0, _SWEEP_SECONDS * share)
@@ -41,7 +44,7 @@ def sweep(scale: Scale) -> Iterator[Row]:
 
 def hot_tag(scale: Scale) -> Iterator[Row]:
     """One seed, as it takes minutes."""
-    nodes, entries = scale.network(200, 50), scale.size(100_000, 3_000)
+    nodes, entries = scale.network(200, 30), scale.size(100_000, 1_500)
     [found] = forked(lambda seed: hot_tag_cell(nodes, entries, seed), scale.seeds[:1])
     what = f"a tag with {entries:,} entries"
     yield Row(f"{what}: entries of the first lookup", "0", found.first, 1)
