@@ -108,6 +108,13 @@ def test_of_greetings_of_one_far_ip_fewer_are_looked_at(ip: str, most: int) -> N
     assert len(asked_back(Endpoint(ip, 2_000 + number) for number in range(30))) == most
 
 
+def test_a_caller_that_could_not_be_listed_is_not_asked_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Table, "would_admit", lambda *_: False)
+    assert asked_back([Endpoint("8.8.8.8", 7117)]) == set()
+
+
 @pytest.fixture
 def no_room(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Table, "admit", lambda *_: False)
