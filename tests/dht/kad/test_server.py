@@ -99,3 +99,23 @@ def test_who_asks_unasked_shows_that_strangers_get_through_and_who_was_sent_to_d
     assert not server.reachability.is_heard(100.0)
     server._greet(Ping(), Endpoint(ELSEWHERE, 7117))
     assert server.reachability.is_heard(100.0)
+
+
+def test_who_is_in_a_scope_of_its_own_may_ask_only_if_the_user_has_named_it() -> None:
+    server, named = bound_to(HERE), Endpoint("10.9.9.9", 7117)
+    server.named_ips.add(named.ip)
+    assert server._is_welcome(named)
+    assert server._is_welcome(Endpoint(ELSEWHERE, 7117))
+    assert not server._is_welcome(Endpoint("10.9.9.8", 7117))
+
+
+@pytest.mark.parametrize(
+    ("ip", "is_named", "most"),
+    [(ELSEWHERE, False, 3), (ELSEWHERE, True, 20), ("192.168.1.9", False, 20)],
+)
+def test_who_never_answered_is_knocked_at_thrice_unless_he_is_near_or_was_named(
+    ip: str, is_named: bool, most: int
+) -> None:
+    server = bound_to(HERE)
+    server.may_knock_again = lambda _: is_named
+    assert sum(server._may_knock(Endpoint(ip, 7117)) for _ in range(20)) == most
