@@ -8,7 +8,7 @@ from functools import partial
 
 from bench.overlaycells.cells import Cell, Row, Scale, Tally, chosen, each_of, grown
 from bench.overlaycells.forks import forked
-from tests.sim.adversaries import Colluders, answer_falsely, corrupt, endless_page
+from tests.sim.adversaries import Colluders, answer_falsely, boast, corrupt, endless_page
 from tests.sim.records import publish, search, some_subject
 from tests.sim.world import Node, World
 
@@ -17,8 +17,9 @@ _LYING = ((0.1, ".592", 0.999), (0.2, ".500", 0.995), (0.3, ".325", 0.99))
 
 
 def _falsely(world: World, liars: list[Node]) -> None:
-    for liar in liars:
-        corrupt(liar, answer_falsely(world.random))
+    """Half of them by datagram, where one wrong word ends the talk, half in pages."""
+    for number, liar in enumerate(liars):
+        corrupt(liar, boast if number % 2 else answer_falsely(world.random))
         liar.page = endless_page
 
 

@@ -21,8 +21,10 @@ from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.referrals import pack_referrals
 from p2pfs.dht.kad.wire import Find, Get, Outcome, Reply, Request, Store
 from p2pfs.dht.recordpages import encode_page
+from p2pfs.dht.subjects import parse_subject
 from p2pfs.network import PUBLIC_KEY_BYTES
 from tests.sim.keys import cheap_identity_of
+from tests.sim.records import provider_record
 from tests.sim.world import UDP_PORT
 
 if TYPE_CHECKING:
@@ -36,6 +38,9 @@ Misroute: TypeAlias = "Callable[[World, Sequence[Node]], Lie]"
 
 # As many as a reply has room for, three referrals each.
 _SLANDERED = 6
+# As many records as two pages hold of what one holder may keep.
+_A_PAGE = 128
+_NOWHERE = Endpoint("3.250.1.1", UDP_PORT)
 
 
 class Colluders:
@@ -139,9 +144,32 @@ def answer_falsely(random: Random) -> Lie:
     return lie
 
 
+def boast(request: Request, honest: Reply, _source: Endpoint) -> Reply:
+    """Route honestly, but claim a thousand records, all of them in pages."""
+    if isinstance(request, Find):
+        return msgspec.structs.replace(honest, count=1_000)
+    if isinstance(request, Get):
+        return msgspec.structs.replace(honest, values=(), more=1_000)
+    if isinstance(request, Store):
+        return msgspec.structs.replace(honest, outcome=Outcome.STORED)
+    return honest
+
+
 def endless_page(_subject: bytes, cursor: bytes) -> bytes:
     """A page of what is nobody's record, as a liar sends over HTTPS, and never the last."""
     return encode_page([bytes(200)], cursor + b"x")
+
+
+def endless_records(world: World) -> Callable[[bytes, bytes], bytes]:
+    """Pages of providers that are each signed by a key of their own, and never the last."""
+
+    def page(subject: bytes, cursor: bytes) -> bytes:
+        about = parse_subject(subject)
+        signers = (cheap_identity_of(world.random.randbytes(32)) for _ in range(_A_PAGE))
+        values = [provider_record(world, each, _NOWHERE, about) for each in signers]
+        return encode_page(values, cursor + b"x")
+
+    return page
 
 
 def corrupt(node: Node, lie: Lie) -> None:

@@ -1,24 +1,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from p2pfs.addresses import Endpoint
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.exchange import Holding, gather
 from p2pfs.dht.kad.referrals import parse_referral, parse_referrals
-from p2pfs.dht.kad.wire import Find, Get, Reply, Request
-from p2pfs.dht.subjects import tag_subject
+from p2pfs.dht.kad.wire import Find, Get, Reply
+from p2pfs.dht.subjects import Subject, tag_subject
 from tests.sim.adversaries import (
     Colluders,
     Misroute,
     answer_falsely,
+    boast,
     churn,
     corrupt,
     crash,
     endless_page,
+    endless_records,
     ground_identities,
     misplace,
     neighbour_with_nobody,
@@ -81,13 +82,45 @@ def test_a_corrupted_node_proves_itself_and_lies(grown: World) -> None:
     assert len(reply.values) == 3
 
 
+LIARS = 3
+
+
+def told_by_boasters(
+    world: World, subject: Subject, page: Callable[[bytes, bytes], bytes], dawdles: float = 0.0
+) -> tuple[int, int]:
+    """How many records of a subject a reader finds, and how many of them are the honest one."""
+    publisher, reader = world.nodes[10], world.nodes[22]
+    world.run(publish(world, publisher, subject))
+    for liar in world.closest(subject.key, LIARS, others(world, [publisher, reader])):
+        corrupt(liar, boast)
+        liar.page, liar.dawdles = page, dawdles
+    found = world.run(search(world, reader, subject))
+    return len(found), sum(publisher.identity.public_key in value for value in found)
+
+
 def test_a_reader_survives_liars_with_endless_pages(grown: World) -> None:
-    subject = some_subject(5)
-    grown.run(publish(grown, grown.nodes[10], subject))
-    for liar in grown.closest(subject.key, 3, grown.nodes[11:20]):
-        corrupt(liar, answer_falsely(grown.random))
-        liar.page = endless_page
-    assert len(grown.run(search(grown, grown.nodes[22], subject))) == 1
+    read = 0
+
+    def counted(subject: bytes, cursor: bytes) -> bytes:
+        nonlocal read
+        read += 1
+        return endless_page(subject, cursor)
+
+    assert told_by_boasters(grown, some_subject(5), counted) == (1, 1)
+    assert read == LIARS
+
+
+def test_liars_with_endless_right_pages_show_no_more_than_one_may_keep(grown: World) -> None:
+    subject = some_subject(9)
+    found, right = told_by_boasters(grown, subject, endless_records(grown))
+    assert right == 1
+    assert found == 1 + LIARS * subject.rules.rows_per_key
+
+
+def test_liars_that_dawdle_hold_a_reader_up_for_half_a_minute(grown: World) -> None:
+    started = grown.loop.time()
+    assert told_by_boasters(grown, some_subject(10), endless_page, dawdles=3_600) == (1, 1)
+    assert grown.loop.time() - started < 40
 
 
 def test_ground_keys_lie_closer_than_any_honest_node(grown: World) -> None:
@@ -121,15 +154,11 @@ def test_a_crashed_node_is_silent(grown: World) -> None:
 
 def test_one_holder_cannot_pass_a_rare_tag_off_as_full() -> None:
     """Every reader would look for it in 128 shards."""
-
-    def claim(request: Request, honest: Reply, _source: Endpoint) -> Reply:
-        return Reply(more=1_000) if isinstance(request, Get) else honest
-
     subject = tag_subject("rare")
     with World(8, k=8) as world:
         world.run(world.grow(24, settle=20))
         liar, *_ = world.closest(subject.key, subject.rules.copies)
-        corrupt(liar, claim)
+        corrupt(liar, boast)
         reader = next(node for node in world.nodes if node is not liar)
         claimed: list[Holding] = []
         heard = world.run(gather(reader.server, subject, claimed.append))

@@ -62,6 +62,7 @@ class Node:
     living: asyncio.Task[None] | None = None
     repairing: asyncio.Task[None] | None = None
     page: Callable[[bytes, bytes], bytes] | None = None  # of a liar, in the place of its records
+    dawdles: float = 0.0  # seconds more than others, before each answer over HTTPS
 
     @property
     def node_id(self) -> bytes:

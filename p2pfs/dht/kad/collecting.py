@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from p2pfs.dht.subjects import Subject
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 if TYPE_CHECKING:
     # A page of records over HTTPS: public key, address, encoded subject, cursor (b"" at first), and
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
     # What a value says that the node at this IP told of (None: this node itself); None for what
     # is true but of no use; raises MalformedError.
     Read: TypeAlias = Callable[[bytes, str | None], T | None]
+    # Has a call made where it holds nobody up, and gives back what it returns.
+    Check: TypeAlias = Callable[[Callable[[], R]], Awaitable[R]]
     # Runs the lookup and tells it all holdings.
     Gather: TypeAlias = Callable[[Callable[[Holding], None]], Awaitable[Heard]]
 
@@ -46,84 +49,43 @@ _LOG = logging.getLogger(__name__)
 _MOST_PAGES = 8
 # Copies are much the same: one is read whole, of the others what it lacks.  So the next is asked
 # when the one before has told all, or beside it if that dawdles.
-_NEXT_HOLDER_SECONDS = 0.5
+NEXT_HOLDER_SECONDS = 0.5
 # All pages of one take 10 s on a line of 1 Mbit/s; who waits for a listing waits for the slowest.
-_HOLDER_SECONDS = 30.0
+HOLDER_SECONDS = 30.0
 
 
-class Collection(Generic[T]):
-    """One search: hands on what is right, once, as it comes."""
+class Told(Generic[T]):
+    """What one search was told so far; hands on what is right, once, as it comes.
 
-    def __init__(
-        self,
-        subject: Subject,
-        read: Read[T],
-        found: Callable[[T], None],
-        fetch_page: FetchPage,
-    ) -> None:
+    It awaits only what it is handed, so it runs in any event loop.
+    """
+
+    def __init__(self, subject: Subject, read: Read[T], found: Callable[[T], None]) -> None:
         self._subject = subject
         self._read = read
         self._found = found
-        self._fetch_page = fetch_page
         self._seen: set[T] = set()
         self._digests: set[bytes] = set()
 
-    async def run(self, gather: Gather) -> Heard:
-        """Until every holder was heard whole, or given up."""
-        # Bounded: a lookup asks at most 120 nodes.
-        send, receive = trio.open_memory_channel[Holding](math.inf)
-        answered: list[Heard] = []
+    def take(self, holding: Holding) -> Contact | None:
+        """Hear what came by datagram; its holder, if he has more than that.
 
-        def tell(holding: Holding) -> None:
-            try:
-                send.send_nowait(holding)
-            except trio.BrokenResourceError:  # cancelled meanwhile, and nobody listens any more
-                return
-
-        async def ask() -> None:
-            with send:
-                answered.append(await gather(tell))
-
-        waiting, next_holder = trio.open_memory_channel[Contact](math.inf)
-        async with open_nursery() as nursery, receive:
-            nursery.start_soon(ask)
-            nursery.start_soon(self._read_in_turn, next_holder)
-            with waiting:
-                async for holding in receive:
-                    self._take(holding)
-                    if holding.more and holding.holder is not None:
-                        waiting.send_nowait(holding.holder)
-        return answered[0]
-
-    def _take(self, holding: Holding) -> None:
-        """What came by datagram was verified over there, which is remembered and costs little."""
+        It was verified over there, which is remembered and costs little.
+        """
         told_by = None if holding.holder is None else holding.holder.endpoint.ip
         said, _ = self._heard((record.value for record in holding.records), told_by)
         self._hand_on(said)
+        return holding.holder if holding.more else None
 
-    async def _read_in_turn(self, holders: trio.MemoryReceiveChannel[Contact]) -> None:
-        async with open_nursery() as nursery:
-            async for holder in holders:
-                is_read = trio.Event()
-                nursery.start_soon(self._read_whole, holder, is_read)
-                with trio.move_on_after(_NEXT_HOLDER_SECONDS):
-                    await is_read.wait()
-
-    async def _read_whole(self, holder: Contact, is_read: trio.Event) -> None:
-        try:
-            with deadline(_HOLDER_SECONDS, "reading all records"):
-                await self._read_pages(holder)
-        except TimedOutError as error:
-            _LOG.debug("the records at %s cannot be read whole: %s", holder.https, error)
-        finally:
-            is_read.set()
-
-    async def _read_pages(self, holder: Contact) -> None:
+    async def read_pages(
+        self, holder: Contact, fetch_page: FetchPage, check: Check[tuple[list[T], bool]]
+    ) -> None:
+        """Hear what a holder has in pages and is not known yet, as far as he is to be believed."""
         cursor, left = b"", self._subject.rules.rows_per_key
         known = b"".join(islice(self._digests, MAX_KNOWN))
         for _ in range(_MOST_PAGES):
             try:
-                raw = await self._fetch_page(
+                raw = await fetch_page(
                     holder.public_key, holder.https, self._subject.encode(), cursor, known
                 )
                 page = parse_page(raw)
@@ -134,9 +96,7 @@ class Collection(Generic[T]):
             values = page.values[:left]
             left -= len(values)
             # A page of 500 signatures takes 75 ms to check.
-            said, honest = await trio.to_thread.run_sync(
-                partial(self._heard, values, holder.endpoint.ip), abandon_on_cancel=True
-            )
+            said, honest = await check(partial(self._heard, values, holder.endpoint.ip))
             self._hand_on(said)
             if page.next is None or not honest or not left:
                 return
@@ -165,3 +125,65 @@ class Collection(Generic[T]):
             if each not in self._seen:
                 self._seen.add(each)
                 self._found(each)
+
+
+class Collection(Generic[T]):
+    """One search in trio."""
+
+    def __init__(
+        self,
+        subject: Subject,
+        read: Read[T],
+        found: Callable[[T], None],
+        fetch_page: FetchPage,
+    ) -> None:
+        self._told = Told(subject, read, found)
+        self._fetch_page = fetch_page
+
+    async def run(self, gather: Gather) -> Heard:
+        """Until every holder was heard whole, or given up."""
+        # Bounded: a lookup asks at most 120 nodes.
+        send, receive = trio.open_memory_channel[Holding](math.inf)
+        answered: list[Heard] = []
+
+        def tell(holding: Holding) -> None:
+            try:
+                send.send_nowait(holding)
+            except trio.BrokenResourceError:  # cancelled meanwhile, and nobody listens any more
+                return
+
+        async def ask() -> None:
+            with send:
+                answered.append(await gather(tell))
+
+        waiting, next_holder = trio.open_memory_channel[Contact](math.inf)
+        async with open_nursery() as nursery, receive:
+            nursery.start_soon(ask)
+            nursery.start_soon(self._read_in_turn, next_holder)
+            with waiting:
+                async for holding in receive:
+                    holder = self._told.take(holding)
+                    if holder is not None:
+                        waiting.send_nowait(holder)
+        return answered[0]
+
+    async def _read_in_turn(self, holders: trio.MemoryReceiveChannel[Contact]) -> None:
+        async with open_nursery() as nursery:
+            async for holder in holders:
+                is_read = trio.Event()
+                nursery.start_soon(self._read_whole, holder, is_read)
+                with trio.move_on_after(NEXT_HOLDER_SECONDS):
+                    await is_read.wait()
+
+    async def _read_whole(self, holder: Contact, is_read: trio.Event) -> None:
+        try:
+            with deadline(HOLDER_SECONDS, "reading all records"):
+                await self._told.read_pages(holder, self._fetch_page, _in_thread)
+        except TimedOutError as error:
+            _LOG.debug("the records at %s cannot be read whole: %s", holder.https, error)
+        finally:
+            is_read.set()
+
+
+async def _in_thread(call: Callable[[], R]) -> R:
+    return await trio.to_thread.run_sync(call, abandon_on_cancel=True)
