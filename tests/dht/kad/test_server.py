@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from p2pfs.addresses import Endpoint, Neighbourhood
+from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.proof import Proven
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
@@ -85,6 +86,13 @@ def test_nobody_says_of_this_node_what_he_cannot_see_from_his_own_scope(
     assert server.own_addresses() == (Endpoint(seen, 7117),) * counts
 
 
+def test_a_node_that_meets_itself_has_nobodys_word_for_where_it_is() -> None:
+    server = bound_to()
+    itself = Contact(server.own_key, server.own_id, Endpoint(HERE, 7117), 7117)
+    server.met(Proven(itself, Endpoint(HERE, 7117), 0))
+    assert server.own_addresses() == ()
+
+
 def test_an_address_of_the_lan_is_this_nodes_own_for_those_on_it_alone() -> None:
     """Somebody far off has the same one in a LAN of his own, and was asked there."""
     server, here = bound_to(HERE, "192.168.1.2"), Endpoint("192.168.1.2", 7117)
@@ -119,3 +127,12 @@ def test_who_never_answered_is_knocked_at_thrice_unless_he_is_near_or_was_named(
     server = bound_to(HERE)
     server.may_knock_again = lambda _: is_named
     assert sum(server._may_knock(Endpoint(ip, 7117)) for _ in range(20)) == most
+
+
+def test_of_far_contacts_there_are_neither_near_ones_nor_those_that_failed() -> None:
+    server = bound_to(HERE)
+    well, near, silent = map(contact, (2, 3, 4), (ELSEWHERE, "192.168.1.9", "20.1.1.1"))
+    for each in (well, near, silent):
+        server.table.admit(each, 100.0)
+    server.failed(silent.endpoint)
+    assert [each.endpoint for each in server.far_contacts()] == [well.endpoint]
