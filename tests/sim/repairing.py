@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from p2pfs.dht.kad.repairing import Region, Repair, pull
+from p2pfs.dht.kad.tending import NEIGHBOUR_SECONDS
 from p2pfs.dht.recordpages import encode_named, encode_names
 from p2pfs.errors import MalformedError, UnreachableError
 
@@ -29,8 +30,9 @@ async def keep_repairing(world: World, node: Node) -> None:
         coming = await repair.next_round()
         for contact in coming.neighbours:
             try:
-                await pull(_Neighbour(world, contact, repair), coming.region)
-            except (UnreachableError, MalformedError):
+                async with asyncio.timeout(NEIGHBOUR_SECONDS):
+                    await pull(_Neighbour(world, contact, repair), coming.region)
+            except (UnreachableError, MalformedError, TimeoutError):
                 continue
         await asyncio.sleep(coming.pause)
 
@@ -58,7 +60,7 @@ class _Neighbour:
 
     async def _reached(self) -> Node:
         node = self.world.at(self.contact.https)
-        await asyncio.sleep(_SILENT_SECONDS if node is None else _HTTPS_SECONDS)
+        await asyncio.sleep(_SILENT_SECONDS if node is None else _HTTPS_SECONDS + node.dawdles)
         if node is None or not node.runs:
             raise UnreachableError("nobody is there any more")
         return node

@@ -41,6 +41,25 @@ def test_records_outlive_those_who_held_them(repairs: bool) -> None:
 
 
 @pytest.mark.sim
+def test_neighbours_that_dawdle_keep_nobody_from_what_others_hold() -> None:
+    with World(SEED, k=8) as world:
+        world.run(world.grow(3, settle=20))
+        world.run(publish(world, world.nodes[0], some_subject(1)))
+        world.repairs, newcomer = True, world.create()
+        own_id = world.network.node_id(newcomer.identity.public_key)
+        holder, *dawdling = world.closest(own_id, 3)
+        for node in dawdling:  # they are asked before the nearest
+            node.dawdles = 1e6
+
+        async def scenario() -> None:
+            await world.start(newcomer, [holder])
+            await asyncio.sleep(1_500)
+
+        world.run(scenario())
+        assert newcomer.store.count(some_subject(1).key, int(world.clock()))
+
+
+@pytest.mark.sim
 def test_those_who_left_without_a_word_are_not_compared_with() -> None:
     world = World(SEED, k=8)
     world.run(world.grow(30))

@@ -45,7 +45,7 @@ _ALONE_SECONDS = 5
 _DIALBACKS = 3
 # For all that one neighbour has; 200,000 records take half of it.  Who is slower, or never comes to
 # an end, keeps this node from its other neighbours.
-_NEIGHBOUR_SECONDS = 600
+NEIGHBOUR_SECONDS = 600
 
 
 class Tending:
@@ -93,7 +93,7 @@ class Tending:
             for contact in coming.neighbours:
                 neighbour = _Neighbour(self, contact, fetch_names, fetch_named)
                 try:
-                    with deadline(_NEIGHBOUR_SECONDS, "fetching a neighbour's records"):
+                    with deadline(NEIGHBOUR_SECONDS, "fetching a neighbour's records"):
                         kept = await pull(neighbour, coming.region)
                 except P2pfsError as error:
                     _LOG.debug("no records from the neighbour %s: %s", contact.endpoint, error)

@@ -238,7 +238,7 @@ async def test_repair_goes_on_past_what_has_not_yet_expired_by_a_neighbours_cloc
 async def test_a_neighbour_without_end_keeps_repair_from_no_other(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(tending, "_NEIGHBOUR_SECONDS", 0.2)
+    monkeypatch.setattr(tending, "NEIGHBOUR_SECONDS", 0.2)
     asked: set[bytes] = set()
 
     async def fetch_names(key: bytes, *_: object) -> bytes:
