@@ -64,7 +64,7 @@ class Table:
         self._by_endpoint: dict[Endpoint, bytes] = {}
         self._wide: Counter[str] = Counter()  # how many contacts each wide network holds
         self._failing: dict[bytes, _Entry] = {}
-        self._waiting: dict[int, list[Contact]] = {}
+        self._waiting: dict[int, list[_Entry]] = {}
         self._touched: dict[int, float] = {}
         self._siblings_reach: int | None = None  # where the k closest to the own id end
         self._heard = -math.inf  # when anybody answered last
@@ -120,10 +120,15 @@ class Table:
         former = self.at(contact.endpoint)
         if former is not None:
             self._drop(former)
+        where, bucket = (
+            place(contact.endpoint.ip, self._is_near),
+            self._buckets.bucket(contact.node_id),
+        )
+        entry = _Entry(shared(contact), where, bucket, now, now)
         if not self._has_room(contact):
-            self._wait(contact)
+            self._wait(entry)
             return False
-        self._take(contact, now)
+        self._take(entry)
         return True
 
     def would_admit(self, hint: Hint) -> bool:
@@ -159,7 +164,7 @@ class Table:
         lasted = now - entry.first_counted
         if entry.counted >= _FAILURES_TO_EVICT and lasted >= _EVICT_AFTER_SECONDS:
             self._drop(entry.contact)
-            self._fill(entry.bucket, now)
+            self._fill(entry.bucket)
 
     def closest(self, key: bytes, count: int | None = None) -> list[Contact]:
         """Exactly the k, or `count`, closest that answered last time, the closest first."""
@@ -245,13 +250,12 @@ class Table:
         in_bucket = Caps(each.place for each in members)
         return in_all < _MOST_WIDE_IN_ALL and in_bucket.allow(where)
 
-    def _take(self, contact: Contact, now: float) -> None:
-        where = place(contact.endpoint.ip, self._is_near)
-        entry = _Entry(shared(contact), where, self._buckets.bucket(contact.node_id), now, now)
+    def _take(self, entry: _Entry) -> None:
+        contact = entry.contact
         self._entries[contact.public_key] = entry
         self._buckets.put(contact.node_id, entry)
         self._by_endpoint[contact.endpoint] = contact.public_key
-        self._wide[where.wide] += 1
+        self._wide[entry.place.wide] += 1
         self._siblings_reach = None
 
     def _seen(self, entry: _Entry, now: float) -> None:
@@ -266,19 +270,25 @@ class Table:
         self._failing.pop(contact.public_key, None)
         self._siblings_reach = None
 
-    def _wait(self, contact: Contact) -> None:
-        waiting = self._waiting.setdefault(self._buckets.bucket(contact.node_id), [])
-        waiting[:] = [each for each in waiting if each.public_key != contact.public_key]
-        if len(waiting) < _MOST_WAITING:
-            waiting.append(contact)
+    def _wait(self, entry: _Entry) -> None:
+        """The caps hold here too: one network could keep all others from waiting."""
+        key, waiting = entry.contact.public_key, self._waiting.setdefault(entry.bucket, [])
+        waiting[:] = [each for each in waiting if each.contact.public_key != key]
+        others = Caps(each.place for each in waiting)
+        if len(waiting) < _MOST_WAITING and others.allow(entry.place):
+            waiting.append(entry)
 
-    def _fill(self, bucket: int, now: float) -> None:
-        """The place of one that was evicted goes to whoever waited longest."""
+    def _fill(self, bucket: int) -> None:
+        """The place of one that was evicted goes to whoever waited longest.
+
+        It was proven when it came, and may be gone by now.
+        """
         waiting = self._waiting.get(bucket, [])
-        for contact in list(waiting):
+        for entry in list(waiting):
+            contact = entry.contact
             taken = contact.public_key in self._entries or contact.endpoint in self._by_endpoint
             if taken or self._has_room(contact):
-                waiting.remove(contact)
+                waiting.remove(entry)
             if not taken and self._has_room(contact):
-                self._take(contact, now)
+                self._take(entry)
                 return

@@ -206,6 +206,71 @@ def test_the_place_of_the_evicted_goes_to_whoever_waited_longest() -> None:
     assert table.get(first.public_key) is None
 
 
+def _with_a_full_bucket() -> tuple[Table, list[Contact]]:
+    """A table far from everybody, and those in its first bucket, each in a /16 of its own."""
+    table = Table(OWN, far)
+    for number in range(1, K + 1):  # so that the first bucket's are no siblings
+        table.admit(_with_id(number.to_bytes(20, "big"), f"7.{number}.1.1"), 0)
+    members = [
+        _with_id(node_id, f"8.{number}.1.1") for number, node_id in enumerate(_bucket_ids(K))
+    ]
+    assert all(table.admit(each, 0) for each in members)
+    return table, members
+
+
+def _evict(table: Table, gone: Contact, now: float) -> None:
+    """By failures of which the last is at that time."""
+    for before in (120, 60, 0):
+        table.answered(Endpoint("1.2.3.4", 9), now - before - 0.5)  # somebody is heard
+        table.failed(gone.endpoint, now - before)
+    assert table.get(gone.public_key) is None
+
+
+def test_who_has_waited_for_a_place_was_last_proven_before_that() -> None:
+    table, members = _with_a_full_bucket()
+    waiting = _with_id(_bucket_ids(K + 1)[K], "9.9.1.1")
+    assert not table.admit(waiting, 10)
+    _evict(table, members[0], 4_000)
+    assert table.get(waiting.public_key) == waiting
+    assert not table.trusts(waiting.hint, 4_000)
+    assert table.quiet(11)[-1] == waiting  # and so is asked
+
+
+def test_who_proves_itself_again_while_it_waits_was_proven_then() -> None:
+    table, members = _with_a_full_bucket()
+    waiting = _with_id(_bucket_ids(K + 1)[K], "9.9.1.1")
+    for now in (10, 3_900):
+        table.admit(waiting, now)
+    _evict(table, members[0], 4_000)
+    assert table.trusts(waiting.hint, 4_000)
+
+
+def test_one_network_does_not_take_all_places_where_contacts_wait() -> None:
+    table, members = _with_a_full_bucket()
+    ids = _bucket_ids(K + 11)[K:]
+    for number, node_id in enumerate(ids[:10]):
+        table.admit(_with_id(node_id, f"9.9.{number}.1"), 10)
+    honest = _with_id(ids[10], "10.1.1.1")
+    table.admit(honest, 20)
+    for number, gone in enumerate(members[:4]):
+        _evict(table, gone, 1_000 + 1_000 * number)
+    assert table.get(honest.public_key) == honest
+    crowd = [each for each in table.closest(ids[0], 100) if each.endpoint.ip.startswith("9.9.")]
+    assert len(crowd) == 3
+
+
+def test_who_has_waited_obeys_the_caps_when_a_place_is_free() -> None:
+    table, members = _with_a_full_bucket()
+    ids = _bucket_ids(K + 2)[K:]
+    table.admit(_with_id(ids[0], "9.9.1.1"), 10)
+    for bucket in range(1, 11):  # ten of its network come elsewhere meanwhile
+        node_id = (1 << (159 - bucket)).to_bytes(20, "big")
+        assert table.admit(_with_id(node_id, f"9.9.{bucket + 1}.1"), 20)
+    table.admit(_with_id(ids[1], "11.1.1.1"), 30)
+    _evict(table, members[0], 1_000)
+    assert {each.node_id for each in table.closest(ids[0], 100)} & set(ids) == {ids[1]}
+
+
 def test_a_key_that_proves_itself_elsewhere_has_moved() -> None:
     table = Table(OWN, near)
     here = contact(1)
