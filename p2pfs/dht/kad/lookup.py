@@ -4,8 +4,9 @@ Pure; `crawl` does the asking.  There are no rounds: every answer may open the n
 slow or dead node holds up nothing but its own place.
 
 Every start is the head of a path of its own, and no node is asked by two: a liar spoils the path
-that met it, and no other.  Of everybody who answers the next steps are taken, however near the
-nodes are that others name: colluders agree with each other, and would else crowd out the honest.
+that met it, and no other.  Where most starts are dead others take their place.  Of everybody who
+answers the next steps are taken, however near the nodes are that others name: colluders agree with
+each other, and would else crowd out the honest.
 """
 
 from __future__ import annotations
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 
 # With half of all nodes colluding 8 paths miss three times in a hundred, 24 once in two hundred.
 STARTS = 24
+# With fewer starts alive others are begun at: under churn all 24 nearest contacts may be dead, and
+# among few that are left one liar has a good part of the lookup.
+_FEWEST_ALIVE = 8
 # Next steps taken from each answer: with one, half of all paths end at the first colluder; with
 # three a lookup among 10,000 nodes comes near to its bound.
 _STEPS = 2
@@ -67,11 +71,13 @@ class Lookup:
         # What paths that ended at their start leave to the others; in the end, what all leave.
         self._spare = 0
         self._under_way = 0
-        hints = list(islice(starts, STARTS))
+        self._further = iter(starts)
+        hints = list(islice(self._further, STARTS))
         self._paths = [Path(MAX_ASKED // len(hints)) for _ in hints]
-        added = [self._add(hint, path) for hint, path in zip(hints, self._paths, strict=True)]
-        # Those of them that have not answered yet.
-        self._starts = [each for each in added if each is not None]
+        self._alive = 0  # starts that have not failed
+        self._starts: list[Candidate] = []  # those of them that have not answered yet
+        for hint, path in zip(hints, self._paths, strict=True):
+            self._begin_at(hint, path)
         self._open: list[Candidate] = []  # whose next steps are still to be taken
         for contact in answered:
             self._contacts[contact.public_key] = contact
@@ -96,7 +102,7 @@ class Lookup:
         candidate = self._candidates[asked]
         if contact.public_key != asked.public_key:
             self._settle(candidate, FAILED)
-            self._ask_as_itself(contact.hint, candidate.path)
+            self._begin_at(contact.hint, candidate.path)
             self._pool_shares()
             return
         self._settle(candidate, ANSWERED)
@@ -154,8 +160,7 @@ class Lookup:
     def silent(self, count: int) -> list[Hint]:
         """Of the `count` closest that not only liars named, those that have not answered."""
         named = (each for each in self._ordered if not self._is_named_by_liars(each))
-        closest = islice(named, count)
-        return [each.hint for each in closest if each.state in (LATE, FAILED)]
+        return [each.hint for each in islice(named, count) if each.state in (LATE, FAILED)]
 
     def unasked(self) -> list[Hint]:
         """Those that not only liars named, and that there was no need to ask."""
@@ -209,16 +214,21 @@ class Lookup:
         elif was == LATE and state == ANSWERED:
             self._caps.count(candidate, 1)
         candidate.state = state
-        if state != LATE and candidate in self._starts:
-            self._starts.remove(candidate)
         if not candidate.referrers and state in (FAILED, LATE):
             self._spare += candidate.path.left
             candidate.path.left = 0
+        if state != LATE and candidate in self._starts:
+            self._starts.remove(candidate)
+            self._alive -= state == FAILED
+            if self._alive < _FEWEST_ALIVE:  # others begin with what dead ones have left
+                for hint in islice(self._further, STARTS - self._alive):
+                    self._begin_at(hint, Path(0))
 
-    def _ask_as_itself(self, hint: Hint, path: Path) -> None:
+    def _begin_at(self, hint: Hint, path: Path) -> None:
         candidate = self._add(hint, path)
         if candidate is not None and candidate.state == NEW:
             self._starts.append(candidate)
+            self._alive += 1
 
     def _add(self, hint: Hint, path: Path) -> Candidate | None:
         """The candidate of a hint at which a path begins; None for this node itself."""

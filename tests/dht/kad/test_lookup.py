@@ -69,6 +69,7 @@ def test_it_finds_the_closest_living_nodes_whoever_is_dead(
     assert lookup.closest() == _by_distance(answered)[:K]
     nearest = _by_distance([by_hint[hint] for hint in set(asked)])[:K]
     assert size > STARTS or set(nearest) & alive <= set(lookup.closest())
+    assert bool(lookup.closest()) == bool(alive)
 
 
 def test_all_starts_are_asked_at_once_and_then_as_many_as_may_be_under_way() -> None:
@@ -81,6 +82,30 @@ def test_all_starts_are_asked_at_once_and_then_as_many_as_may_be_under_way() -> 
     for hint, start in zip(first[-3:], everybody[STARTS - 3 : STARTS], strict=True):
         lookup.answered(hint, start, named)
     assert len(lookup.todo()) == ALPHA - STARTS + 3
+
+
+def test_where_nearly_all_starts_are_dead_others_are_asked() -> None:
+    everybody = _by_distance([contact(number) for number in range(90)])
+    lookup = _lookup(*everybody)
+    for hint in lookup.todo()[:-8]:
+        lookup.failed(hint)
+    assert lookup.todo() == []  # eight may still lead somewhere
+    awaited = everybody[STARTS - 8 : STARTS]
+    lookup.failed(awaited[0].hint)
+    others = lookup.todo()
+    assert others == [each.hint for each in everybody[STARTS:][: STARTS - 7]]
+    for each in (*awaited[1:], *everybody[STARTS:][: STARTS - 7]):
+        lookup.failed(each.hint)
+    last = {each.hint: each for each in everybody}
+
+    def ask(hint: Hint) -> None:
+        if last[hint] is everybody[-1]:
+            lookup.answered(hint, everybody[-1], [])
+        else:
+            lookup.failed(hint)
+
+    _run(lookup, ask)
+    assert lookup.closest() == [everybody[-1]]
 
 
 def test_endless_closer_nodes_end_after_120_questions() -> None:
