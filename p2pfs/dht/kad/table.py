@@ -120,11 +120,8 @@ class Table:
         former = self.at(contact.endpoint)
         if former is not None:
             self._drop(former)
-        where, bucket = (
-            place(contact.endpoint.ip, self._is_near),
-            self._buckets.bucket(contact.node_id),
-        )
-        entry = _Entry(shared(contact), where, bucket, now, now)
+        where = place(contact.endpoint.ip, self._is_near)
+        entry = _Entry(shared(contact), where, self._buckets.bucket(contact.node_id), now, now)
         if not self._has_room(contact):
             self._wait(entry)
             return False
