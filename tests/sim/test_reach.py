@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.wire import Ping, Reach
 from tests.sim.internet import Attachment, Received
 from tests.sim.world import Node, World
@@ -131,6 +132,27 @@ def test_a_dialback_is_one_datagram_to_an_asker_in_ten_seconds(world: World) -> 
     world.internet.taps.append(tap)
     world.run(scenario())
     world.internet.taps.remove(tap)
+
+
+def test_servers_stay_servers_where_nobody_new_comes() -> None:
+    async def watch(node: Node) -> None:
+        """As `Tending.watch_reach`."""
+        while True:
+            node.server.reachability.reached_by_https(node.server.monotonic())
+            await node.server.dialbacks.check()
+            await asyncio.sleep(RECHECK_SECONDS if node.server.is_server else 60)
+
+    with World(SEED, k=4) as small:
+
+        async def scenario() -> None:
+            nodes = [await newcomer(small) for _ in range(16)]
+            watching = [asyncio.create_task(watch(node)) for node in nodes]
+            await asyncio.sleep(2.5 * 3_600)
+            assert sum(node.server.is_server for node in nodes) >= 15
+            for each in watching:
+                each.cancel()
+
+        small.run(scenario())
 
 
 def test_in_a_network_where_everybody_is_known_https_is_enough() -> None:

@@ -5,6 +5,7 @@ Nothing here says who is at an address; that takes a proof.  Times are monotonic
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -38,6 +39,10 @@ _FIRST_SILENCE_SECONDS = 2.0
 _MOST_SILENCE_SECONDS = 60.0
 # About 200 bytes each; so many that were asked, and so many that only asked this node.
 _REMEMBERED = 4_096
+# How long a router lets in the answers to what was sent: RFC 4787 (REQ-5) recommends five minutes.
+# Without an end there were no strangers left in a network of 60 nodes after two hours, and most
+# nodes no longer took themselves for servers.
+_LET_IN_SECONDS = 900.0
 
 
 @dataclass(slots=True)
@@ -113,8 +118,8 @@ class Acquaintances:
         # Those that were asked, and those that only asked; whoever was met last comes last.
         self._met: dict[Endpoint, Acquaintance] = {}
         self._callers: dict[Endpoint, Acquaintance] = {}
-        # IPs, the last one last: routers may let in what comes from there, whatever the port.
-        self._sent_to: dict[str, None] = {}
+        # When something was sent to an IP last, the latest one last.
+        self._sent_to: dict[str, float] = {}
         self._everyone = RoundTrips()
         self._recent: deque[float] = deque(maxlen=_RECENT)
         self._answers = 0
@@ -135,23 +140,23 @@ class Acquaintances:
         met = self._meet(address)
         met.token, met.token_until = token, now + TOKEN_LIFE_SECONDS
 
-    def asking(self, address: Endpoint) -> None:
+    def asking(self, address: Endpoint, now: float) -> None:
         """A request is sent there."""
-        self.told(address)
+        self.told(address, now)
         met = self._taken_out(address)
         met.asked = True
         self._remember(address, met)
 
-    def told(self, address: Endpoint) -> None:
+    def told(self, address: Endpoint, now: float) -> None:
         """Something is sent there, be it nothing to be answered."""
         self._sent_to.pop(address.ip, None)
-        self._sent_to[address.ip] = None
+        self._sent_to[address.ip] = now
         if len(self._sent_to) > _REMEMBERED:
             del self._sent_to[next(iter(self._sent_to))]
 
-    def was_sent_to(self, ip: str) -> bool:
-        """Whether anything was, to whatever port, as far as is remembered."""
-        return ip in self._sent_to
+    def was_sent_to(self, ip: str, now: float) -> bool:
+        """Whether a router may let in what comes from there for that, whatever the port."""
+        return now < self._sent_to.get(ip, -math.inf) + _LET_IN_SECONDS
 
     def was_asked(self, address: Endpoint) -> bool:
         """Whether a request was sent there, as far as is remembered."""

@@ -137,7 +137,7 @@ class Asker:
     async def _ask_by_detour(self, to: Endpoint, request: Request) -> tuple[Reply, bytes]:
         """Who asks so does not say who he is: he could not be asked back."""
         self._need_budget(to)
-        self._acquaintances.asking(to)
+        self._acquaintances.asking(to, self._monotonic())
         try:
             reply, key = await self._detour.ask(to, request)
         except SilentError:
@@ -185,7 +185,7 @@ class Asker:
 
     async def _timed(self, to: Endpoint, request: Request) -> Reply:
         started = self._monotonic()
-        self._acquaintances.asking(to)
+        self._acquaintances.asking(to, started)
         self._detour.sent(to)
         try:
             reply = await self._protocol.call(to, request, self._acquaintances.timeout(to))

@@ -96,15 +96,15 @@ class Dialbacks:
             return
         counts = server.settings.neighbourhood.counts(target.ip, teller.ip)
         if counts and self._dialed.allows(target.ip, server.monotonic()):
-            server.acquaintances.told(target)
+            server.acquaintances.told(target, server.monotonic())
             server.protocol.tell(target, Dialed(dial_nonce=nonce))
 
     def dialed(self, nonce: bytes, source: Endpoint) -> None:
         """A nonce has come; it says something only from an IP that nothing was sent to."""
-        server = self._server
-        if server.acquaintances.was_sent_to(source.ip):
+        server, now = self._server, self._server.monotonic()
+        if server.acquaintances.was_sent_to(source.ip, now):
             return
-        if server.reachability.dialed(nonce, server.monotonic()):
+        if server.reachability.dialed(nonce, now):
             self._arrived.set()
 
     def stop(self) -> None:

@@ -269,10 +269,10 @@ class Server(KademliaServer):
 
     def _greet(self, request: Request, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""
-        near = self.settings.neighbourhood.is_near(source.ip)
-        if not near and not self.acquaintances.was_sent_to(source.ip):
-            self.reachability.heard(self.monotonic())
+        near, now = self.settings.neighbourhood.is_near(source.ip), self.monotonic()
+        if not near and not self.acquaintances.was_sent_to(source.ip, now):
+            self.reachability.heard(now)
         self.acquaintances.heard(source)
         if request.proof is not None and request.back is not None:
-            self.acquaintances.keep_token(source, request.back, self.monotonic())
+            self.acquaintances.keep_token(source, request.back, now)
         self.greet(request, source)

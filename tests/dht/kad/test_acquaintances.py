@@ -53,7 +53,7 @@ def test_the_number_of_addresses_remembered_is_bounded() -> None:
     met = Acquaintances()
     for number in range(10_000):
         met.heard(Endpoint(f"10.0.{number >> 8}.{number & 255}", 7117))
-        met.asking(Endpoint(f"10.1.{number >> 8}.{number & 255}", 7117))
+        met.asking(Endpoint(f"10.1.{number >> 8}.{number & 255}", 7117), 0.0)
     assert (len(met._callers), len(met._met)) == (4_096, 4_096)
 
 
@@ -100,7 +100,7 @@ def test_only_the_silence_of_those_that_had_answered_counts_in_the_tally() -> No
 
 def test_callers_from_ever_new_ports_make_it_forget_none_that_it_asked() -> None:
     met = Acquaintances()
-    met.asking(ADDRESS)
+    met.asking(ADDRESS, 0.0)
     met.answered(ADDRESS, 0.1)
     met.heard(OTHER)
     for port in range(10_000, 20_000):
@@ -113,19 +113,33 @@ def test_callers_from_ever_new_ports_make_it_forget_none_that_it_asked() -> None
 
 def test_a_router_may_let_in_whoever_is_where_something_was_sent_whatever_the_port() -> None:
     met = Acquaintances()
-    met.asking(ADDRESS)
-    met.told(OTHER)
+    met.asking(ADDRESS, 0.0)
+    met.told(OTHER, 0.0)
     met.heard(Endpoint("192.0.2.3", 7117))  # who asks has not been asked
-    assert [met.was_sent_to(f"192.0.2.{number}") for number in (1, 2, 3)] == [True, True, False]
+    assert [met.was_sent_to(f"192.0.2.{number}", 0.0) for number in (1, 2, 3)] == [
+        True,
+        True,
+        False,
+    ]
     assert not met.was_asked(OTHER)
     for number in range(10_000):
-        met.told(Endpoint(f"10.0.{number >> 8}.{number & 255}", 7117))
+        met.told(Endpoint(f"10.0.{number >> 8}.{number & 255}", 7117), 0.0)
     assert len(met._sent_to) == 4_096
+
+
+def test_what_a_router_was_shown_it_forgets_after_a_quarter_of_an_hour() -> None:
+    met = Acquaintances()
+    met.asking(ADDRESS, 0.0)
+    assert met.was_sent_to(ADDRESS.ip, 899.0)
+    assert not met.was_sent_to(ADDRESS.ip, 900.0)
+    assert met.was_asked(ADDRESS)
+    met.told(ADDRESS, 900.0)
+    assert met.was_sent_to(ADDRESS.ip, 1_799.0)
 
 
 def test_a_caller_that_is_asked_keeps_what_is_known_of_it() -> None:
     met = Acquaintances()
     met.keep_token(ADDRESS, b"token", 0.0)
-    met.asking(ADDRESS)
+    met.asking(ADDRESS, 0.0)
     assert met.token(ADDRESS, 1.0) == b"token"
     assert met.was_asked(ADDRESS)

@@ -49,7 +49,7 @@ class Asking:
         return [SimpleNamespace(endpoint=each) for each in self.known]
 
     async def ask(self, to: Endpoint, request: Request) -> Reply:
-        self.acquaintances.asking(to)
+        self.acquaintances.asking(to, self.now)
         self.asked.append(to)
         if isinstance(request, Reach):
             self.nonces.append(request.dial_nonce)
@@ -92,7 +92,7 @@ def test_a_nonce_that_was_not_given_out_ends_no_waiting_for_the_right_one() -> N
 
 def test_a_nonce_from_another_port_of_who_was_asked_says_nothing() -> None:
     server = Asking()
-    server.acquaintances.asking(HELPER)
+    server.acquaintances.asking(HELPER, server.now)
     for source, counts in ((Endpoint(HELPER.ip, 50_000), False), (STRANGER, True)):
         nonce = server.reachability.expect(100.0)
         Dialbacks(cast("Server", server)).dialed(nonce, source)
@@ -103,7 +103,7 @@ def test_who_was_dialed_is_no_stranger_after_that() -> None:
     server = Asking()
     Dialbacks(cast("Server", server)).dial(b"n" * 16, pack_address(STRANGER), HELPER)
     assert server.told == [STRANGER]
-    assert server.acquaintances.was_sent_to(STRANGER.ip)
+    assert server.acquaintances.was_sent_to(STRANGER.ip, server.now)
 
 
 def test_a_target_is_dialed_once_in_ten_seconds_whoever_tells_of_it() -> None:

@@ -95,7 +95,7 @@ async def test_no_stranger_was_asked_before_or_is_known_or_announced_on_the_lan(
 ) -> None:
     known, strangers = _far(range(10)), _far(range(1_600, 1_603))
     server = Asker(known)
-    server.acquaintances.asking(strangers[0].endpoint)
+    server.acquaintances.asking(strangers[0].endpoint, 0.0)
     server.announced[strangers[1].endpoint] = None
     await server.finder.visit(KEY, [each.hint for each in (*known, *strangers)])
     assert strangers[2].hint in begun

@@ -102,7 +102,7 @@ def test_an_address_of_the_lan_is_this_nodes_own_for_those_on_it_alone() -> None
 
 def test_who_asks_unasked_shows_that_strangers_get_through_and_who_was_sent_to_does_not() -> None:
     server, asked = bound_to(HERE), Endpoint("20.1.1.1", 7117)
-    server.acquaintances.asking(asked)
+    server.acquaintances.asking(asked, server.monotonic())
     server._greet(Ping(), asked)
     assert not server.reachability.is_heard(100.0)
     server._greet(Ping(), Endpoint(ELSEWHERE, 7117))
