@@ -72,14 +72,7 @@ class Colluders:
 
     def hide(self, request: Request, honest: Reply, source: Endpoint) -> Reply:
         """Misroute, swallow what is stored, and know of no record."""
-        reply = self.misroute(request, honest, source)
-        if isinstance(request, Find):
-            return msgspec.structs.replace(reply, count=0)
-        if isinstance(request, Get):
-            return msgspec.structs.replace(reply, values=(), more=0)
-        if isinstance(request, Store):
-            return msgspec.structs.replace(reply, outcome=Outcome.STORED)
-        return reply
+        return _claiming(request, self.misroute(request, honest, source), ())
 
 
 def collude(_world: World, hostile: Sequence[Node]) -> Lie:
@@ -132,27 +125,16 @@ def answer_falsely(random: Random) -> Lie:
     """Route honestly, but claim a thousand records, and send made-up ones."""
 
     def lie(request: Request, honest: Reply, _source: Endpoint) -> Reply:
-        if isinstance(request, Find):
-            return msgspec.structs.replace(honest, count=1_000)
-        if isinstance(request, Get):
-            made_up = tuple(random.randbytes(200) for _ in range(3))
-            return msgspec.structs.replace(honest, values=made_up, more=997)
-        if isinstance(request, Store):
-            return msgspec.structs.replace(honest, outcome=Outcome.STORED)
-        return honest
+        sent = 3 if isinstance(request, Get) else 0
+        made_up = tuple(random.randbytes(200) for _ in range(sent))
+        return _claiming(request, honest, made_up, 1_000)
 
     return lie
 
 
 def boast(request: Request, honest: Reply, _source: Endpoint) -> Reply:
     """Route honestly, but claim a thousand records, all of them in pages."""
-    if isinstance(request, Find):
-        return msgspec.structs.replace(honest, count=1_000)
-    if isinstance(request, Get):
-        return msgspec.structs.replace(honest, values=(), more=1_000)
-    if isinstance(request, Store):
-        return msgspec.structs.replace(honest, outcome=Outcome.STORED)
-    return honest
+    return _claiming(request, honest, (), 1_000)
 
 
 def endless_page(_subject: bytes, cursor: bytes) -> bytes:
@@ -242,6 +224,17 @@ def _nearest(nodes: Sequence[tuple[int, Node]], key: bytes, count: int) -> list[
     """As `World.closest`, in an eighth of the time."""
     there = int.from_bytes(key, "big")
     return [node for _, node in heapq.nsmallest(count, nodes, key=lambda each: each[0] ^ there)]
+
+
+def _claiming(request: Request, reply: Reply, values: tuple[bytes, ...], count: int = 0) -> Reply:
+    """The reply of one that says it has so many records, sends these, and stores whatever comes."""
+    if isinstance(request, Find):
+        return msgspec.structs.replace(reply, count=count)
+    if isinstance(request, Get):
+        return msgspec.structs.replace(reply, values=values, more=count - len(values))
+    if isinstance(request, Store):
+        return msgspec.structs.replace(reply, outcome=Outcome.STORED)
+    return reply
 
 
 def _with_referrals(reply: Reply, named: list[tuple[bytes, Endpoint]]) -> Reply:

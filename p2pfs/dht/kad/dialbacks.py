@@ -100,7 +100,7 @@ class Dialbacks:
             server.protocol.tell(target, Dialed(dial_nonce=nonce))
 
     def dialed(self, nonce: bytes, source: Endpoint) -> None:
-        """A nonce has come; it says something only from an IP that nothing was sent to."""
+        """A nonce has come; it says something only from an IP that nothing was sent to lately."""
         server, now = self._server, self._server.monotonic()
         if server.acquaintances.was_sent_to(source.ip, now):
             return

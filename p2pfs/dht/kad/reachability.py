@@ -1,9 +1,9 @@
 """Whether strangers reach this node: it is a client, whom nobody lists, until evidence says so.
 
 A client behind a router that lets nobody in would be a dead contact in everybody's table.  What
-counts is a datagram from an IP that was never sent to (a router may let in all of one that was): an
-unsolicited request from afar, or the nonce that a peer was asked to have somebody else send (a
-dial-back).  No I/O; times are monotonic.
+counts is a datagram from an IP that nothing was sent to lately (a router may let in all of one that
+it was): an unsolicited request from afar, or the nonce that a peer was asked to have somebody else
+send (a dial-back).  No I/O; times are monotonic.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ class Reachability:
         return now < self._heard_until
 
     def expect(self, now: float) -> bytes:
-        """A nonce that somebody is to send here, from an IP that was never sent to."""
+        """A nonce that somebody is to send here, from an IP that nothing was sent to lately."""
         nonce = self._random.randbytes(NONCE_BYTES)
         self._nonces[nonce] = now
         if len(self._nonces) > _MOST_NONCES:
@@ -58,7 +58,7 @@ class Reachability:
         return nonce
 
     def dialed(self, nonce: bytes, now: float) -> bool:
-        """A nonce came from an IP that was never sent to; whether it is one to count."""
+        """A nonce came from an IP that nothing was sent to lately; whether it is one to count."""
         asked = self._nonces.pop(nonce, float("-inf"))
         counts = now - asked < _NONCE_SECONDS
         if counts:
