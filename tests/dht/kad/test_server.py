@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from p2pfs.addresses import Endpoint, Neighbourhood
+from p2pfs.addresses import WILDCARDS, Endpoint, Neighbourhood
 from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.proof import Proven
 from p2pfs.dht.kad.server import Server
@@ -84,6 +84,16 @@ def test_nobody_says_of_this_node_what_he_cannot_see_from_his_own_scope(
     server = bound_to()
     told(server, speaker, seen)
     assert server.own_addresses() == (Endpoint(seen, 7117),) * counts
+
+
+@pytest.mark.parametrize("wildcard", WILDCARDS)
+def test_a_node_offers_what_it_is_bound_to_after_what_is_seen_and_no_wildcard(
+    wildcard: str,
+) -> None:
+    server = bound_to(wildcard, HERE)
+    assert server.own_addresses() == (Endpoint(HERE, 7117),)
+    told(server, "20.1.1.1", ELSEWHERE)
+    assert server.own_addresses() == (Endpoint(ELSEWHERE, 7117), Endpoint(HERE, 7117))
 
 
 def test_a_node_that_meets_itself_has_nobodys_word_for_where_it_is() -> None:
