@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
+from functools import partial
 from ipaddress import ip_network
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
@@ -14,7 +16,7 @@ from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.proof import Proven
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.settings import Settings
-from p2pfs.dht.kad.wire import Ping
+from p2pfs.dht.kad.wire import HEADER_BYTES, Ping, Reply, encode_reply
 from p2pfs.dht.memorystore import MemoryRecordStore
 from tests.dht.kad.nodes import NETWORK, contact, identity
 
@@ -146,3 +148,35 @@ def test_of_far_contacts_there_are_neither_near_ones_nor_those_that_failed() -> 
         server.table.admit(each, 100.0)
     server.failed(silent.endpoint)
     assert [each.endpoint for each in server.far_contacts()] == [well.endpoint]
+
+
+def bypassed(server: Server, to: Endpoint) -> None:
+    """A node that answers no datagram is asked by HTTPS, and answers."""
+
+    async def post(_to: Endpoint, body: bytes) -> tuple[bytes, bytes]:
+        return encode_reply(body[1:HEADER_BYTES], Reply()), bytes(32)
+
+    server.detour.post = post
+    asyncio.run(server.detour.ask(to, Ping()))
+
+
+def test_when_the_way_changes_the_silent_are_asked_again_and_neighbours_looked_for() -> None:
+    server, far = bound_to(HERE), Endpoint(ELSEWHERE, 7117)
+    introduced: list[bool] = []
+    server.introduce = lambda: introduced.append(server.is_blocked)
+    for change in (partial(bypassed, server), server.detour.answered):
+        server.acquaintances.kept_silent(far, server.monotonic())
+        change(far)
+        assert not server.acquaintances.is_silent(far, server.monotonic())
+        change(far)  # no change any more
+    assert introduced == [True, False]
+
+
+@pytest.mark.parametrize(("ip", "is_heard"), [(ELSEWHERE, False), ("192.168.1.9", True)])
+def test_when_the_far_answer_no_datagrams_what_strangers_sent_before_is_no_evidence(
+    ip: str, is_heard: bool
+) -> None:
+    server = bound_to(HERE)
+    server._greet(Ping(), Endpoint("20.1.1.1", 7117))
+    bypassed(server, Endpoint(ip, 7117))
+    assert server.reachability.is_heard(server.monotonic()) is is_heard
