@@ -63,6 +63,42 @@ async def test_who_is_known_only_from_the_lan_is_marked_and_whom_the_user_named_
         assert list(overlay._server.announced) == [announced]
 
 
+def test_of_all_that_the_lan_announces_the_latest_are_marked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2pfs.dht.kad.membership._MOST_ANNOUNCED", 3)
+    announced = [Endpoint(LOOPBACK, 2_000 + number) for number in range(5)]
+
+    async def scenario(node: Node) -> None:
+        for address in announced:
+            node.membership.look_at(address)
+
+    with World(4) as world:
+        world.run(world.grow(1))
+        world.run(scenario(world.nodes[0]))
+        assert list(world.nodes[0].server.announced) == announced[-3:]
+
+
+def test_of_all_contacts_the_latest_seen_are_kept_for_this_run_and_the_next(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("p2pfs.dht.kad.membership._MOST_SAVED", 3)
+
+    async def scenario(node: Node, others: Iterable[Node]) -> None:
+        for each in others:
+            await asyncio.sleep(1)
+            await node.server.verify(each.address)
+
+    with World(4) as world:
+        world.run(world.grow(6))
+        node, *others = world.nodes
+        world.run(scenario(node, others))
+        world.run(world.stop(node))
+        latest = [each.address for each in others[:-4:-1]]
+        assert list(saved_addresses(node.store.contacts())) == latest
+        assert list(node.membership.known) == latest
+
+
 async def test_all_that_has_expired_is_forgotten_a_little_at_a_time() -> None:
     class Full(MemoryRecordStore):
         left = 5
