@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable
+from random import Random
 from types import SimpleNamespace
 from typing import NoReturn, cast
 
@@ -29,7 +31,9 @@ class Asker(SimpleNamespace):
     def __init__(self, contacts: Iterable[Contact]) -> None:
         neighbourhood = Neighbourhood()
         super().__init__(
-            settings=SimpleNamespace(k=20, network=NETWORK, neighbourhood=neighbourhood),
+            settings=SimpleNamespace(
+                k=20, network=NETWORK, neighbourhood=neighbourhood, random=Random(0)
+            ),
             own_id=OWN,
             own_key=bytes(32),
             table=Table(OWN, neighbourhood.is_near),
@@ -167,3 +171,40 @@ async def test_who_is_late_to_the_end_has_failed(monkeypatch: pytest.MonkeyPatch
     server = Asker([contact(1)])
     await server.finder.lookup(KEY)
     assert server.failures == [contact(1).endpoint]
+
+
+@pytest.mark.parametrize("is_whole", [True, False])
+async def test_only_of_a_lookup_that_ended_is_remembered_what_it_found(
+    monkeypatch: pytest.MonkeyPatch, is_whole: bool
+) -> None:
+    known = {each.hint: each for each in _far(range(22))}
+
+    async def crawl(lookup: Lookup, *_: object) -> None:
+        closest, *others = lookup.todo()
+        for hint in (closest, *others) if is_whole else others:
+            lookup.answered(hint, known[hint], ())
+
+    monkeypatch.setattr(finding, "crawl", crawl)
+    server = Asker(known.values())
+    finder = server.finder
+    assert len(await finder.holders(KEY, 20)) == 20
+    assert bool(finder.regions.closest(KEY, 20, server.monotonic())) is is_whole
+    assert (finder.estimate.reach is not None) is is_whole
+
+
+def region_of(there: Iterable[Contact]) -> list[Hint]:
+    """Whom a node takes for the region of the key if all of these answer."""
+    finder = Asker(()).finder
+    finder.estimate.restore(((1 << 160) - 1).to_bytes(21, "big"))  # nobody is beyond it
+    lookup = Lookup(KEY, bytes(32), [], lambda _: True, 20, there)
+    return [each.hint for each in asyncio.run(finder.whole_region(lookup))]
+
+
+def test_of_a_region_the_sixty_closest_are_taken() -> None:
+    there = _far(range(100))
+    assert region_of(there) == _by_distance(there, KEY)[:60]
+
+
+def test_of_a_region_three_of_one_network_are_taken() -> None:
+    crowd = [contact(number, f"9.9.{number}.1") for number in range(12)]
+    assert region_of(crowd) == _by_distance(crowd, KEY)[:3]
