@@ -257,7 +257,7 @@ async def routed(target: str) -> tuple[dict[bytes, bytes], bytes]:
     blocks = MemoryBlocks()
     blocks.blocks[RAW] = CONTENT
     own = Provider(public_key(), (ASKED,))
-    node = routing.Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
+    node = routing.Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood())  # type: ignore[arg-type]
     answer = await node.answer(asked.Asked("GET", target, b"", {}, ASKER, ASKED, nobody))  # type: ignore[arg-type]
     return dict(answer.headers), b"".join([bytes(piece) async for piece in answer.pieces])
 
@@ -322,6 +322,7 @@ def made_limits() -> dict[str, str]:
         "CAR content bytes": cars._MAX_CAR_BYTES,
         "CAR nodes": cars._MAX_NODES,
         "blocks sent once": contents._MAX_DISTINCT,
+        "asked for a s and group, at once": (routing._ASKED_PER_SECOND, routing._ASKED_AT_ONCE),
         "providers told": routing._MAX_PROVIDERS,
         "lookup for loopback s": routing._LOOKUP_SECONDS,
         "answer s": gateway._RESPONSE_SECONDS,

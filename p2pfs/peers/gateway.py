@@ -62,7 +62,7 @@ def build_gateway(
         partial(stored_providers, records, network, kad.clock),
         lambda: Provider(kad.public_key, kad.own_addresses()),
         kad.providers,
-        near.counts,
+        near,
     )
     pages = Pages(records, kad.accept, near.is_near, kad.clock)
     answering = {

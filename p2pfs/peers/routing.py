@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from p2pfs.addresses import Scope, scope
+from p2pfs.addresses import Scope, client_group, scope
 from p2pfs.content.cid import Cid, parse_cid
 from p2pfs.dht.overlay import Provider
 from p2pfs.dht.peerschema import JSON_TYPE, NDJSON_TYPE, encode_json, encode_ndjson
@@ -21,10 +21,11 @@ from p2pfs.dht.records import parse_provider_record
 from p2pfs.dht.subjects import provider_subject
 from p2pfs.errors import MalformedError, NoPeersError
 from p2pfs.peers.answers import Answer, once, whole
+from p2pfs.peers.limits import Rate
 from p2pfs.peers.trustless import RefusedError
 
 if TYPE_CHECKING:
-    from p2pfs.addresses import Endpoint
+    from p2pfs.addresses import Endpoint, Neighbourhood
     from p2pfs.dht.recordstore import RecordStore
     from p2pfs.network import Network
     from p2pfs.peers.asked import Asked
@@ -42,6 +43,8 @@ _MAX_PROVIDERS = 100
 _LOOKUP_SECONDS = 5
 # Each checks 100 signatures at most, 15 ms.
 _READS_AT_ONCE = 2
+# As of pages of records: who walks a folder asks for many at once, who goes on asking is counted.
+_ASKED_PER_SECOND, _ASKED_AT_ONCE = 10, 256
 # Peers come and go; an answer of none may be wrong in a moment.
 _CACHED_SECONDS = 15
 # For clients in browsers.
@@ -58,14 +61,15 @@ class Routing:
         stored: Stored,
         own: Callable[[], Provider],
         lookup: Lookup,
-        counts: Callable[[str, str | None], bool],
+        near: Neighbourhood,
     ) -> None:
-        """`own`: this node; `counts`: as `Neighbourhood.counts`, of an address for an asker."""
+        """`own`: this node; `near`: who is not counted, and whose addresses are of use to whom."""
         self._blocks = blocks
         self._stored = stored
         self._own = own
         self._lookup = lookup
-        self._counts = counts
+        self._near = near
+        self._asked = Rate(_ASKED_PER_SECOND, _ASKED_AT_ONCE)
         self._reads = trio.CapacityLimiter(_READS_AT_ONCE)
 
     async def answer(self, asked: Asked) -> Answer:
@@ -79,6 +83,7 @@ class Routing:
             cid = parse_cid(text)
         except MalformedError as error:
             raise RefusedError(HTTPStatus.UNPROCESSABLE_ENTITY, str(error)) from error
+        self._count(asked.ip)
         providers = await self._providers(cid, asked)
         streams = NDJSON_TYPE.encode() in asked.headers.get(b"accept", b"")
         encode, content_type = (encode_ndjson, NDJSON_TYPE) if streams else (encode_json, JSON_TYPE)
@@ -87,13 +92,19 @@ class Routing:
         answer.headers.extend([*_CORS, (b"cache-control", cached), (b"vary", b"accept")])
         return answer
 
+    def _count(self, ip: str) -> None:
+        if not self._near.is_near(ip) and not self._asked.take(
+            client_group(ip), trio.current_time()
+        ):
+            raise RefusedError(HTTPStatus.TOO_MANY_REQUESTS, "that is asked too often")
+
     async def _providers(self, cid: Cid, asked: Asked) -> list[Provider]:
         """By key, each with the addresses that count for the asker; none without any."""
         found: dict[bytes, dict[Endpoint, None]] = {}
 
         def add(provider: Provider) -> None:
             for address in provider.addresses:
-                if self._counts(address.ip, asked.ip):
+                if self._near.counts(address.ip, asked.ip):
                     found.setdefault(provider.public_key, {})[address] = None
 
         if cid.inline is None:

@@ -71,7 +71,7 @@ def gateway(member: DictOverlay) -> Gateway:
     own = Provider(identity("server").public_key, ())
     pages = Pages(None, no_records, lambda _: True, lambda: 0)  # type: ignore[arg-type]
     blocks = MemoryBlocks()
-    routing = Routing(blocks, lambda _: [], lambda: own, member.providers, COUNTS)  # type: ignore[arg-type]
+    routing = Routing(blocks, lambda _: [], lambda: own, member.providers, Neighbourhood())  # type: ignore[arg-type]
     others = {RECORDS_PATH: pages.answer, ROUTING_PATH: routing.answer}
     return Gateway(Contents(blocks), others, lambda _: True)  # type: ignore[arg-type]
 

@@ -137,7 +137,7 @@ def gateway_of(
     """A node that holds these blocks and perhaps records, and is alone."""
     pages = Pages(records or MemoryRecordStore(), no_records, lambda _: near, lambda: 0)
     own = Provider(identity("server").public_key, ())
-    routing = Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood().counts)  # type: ignore[arg-type]
+    routing = Routing(blocks, lambda _: [], lambda: own, nobody, Neighbourhood())  # type: ignore[arg-type]
     others = {
         RECORDS_PATH: pages.answer,
         MISSING_PATH: pages.missing,

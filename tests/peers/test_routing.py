@@ -52,7 +52,7 @@ def routing(lookup: Callable[..., Any] = nobody) -> Routing:
     subject = provider_subject(STORED.multihash)
     records.put(record_of(subject, provider(0, 1)), LOOPBACK, NOW)
     stored = partial(stored_providers, records, NETWORK, lambda: NOW)
-    return Routing(MemoryBlocks(FILE), stored, lambda: OWN, lookup, Neighbourhood().counts)  # type: ignore[arg-type]
+    return Routing(MemoryBlocks(FILE), stored, lambda: OWN, lookup, Neighbourhood())  # type: ignore[arg-type]
 
 
 async def peers(routing: Routing, cid: Cid, ip: str = STRANGER) -> dict[str, list[str]]:
@@ -120,6 +120,22 @@ async def test_no_more_are_told_than_a_client_reads(monkeypatch: pytest.MonkeyPa
             found(Provider(public_key(number), (HERE,)))
 
     assert len(await peers(routing(crowd), FILE.root, LOOPBACK)) == 3
+
+
+async def test_a_stranger_that_goes_on_asking_is_refused_for_a_while_and_this_machine_is_not(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    asking = routing()
+    for _ in range(256):
+        await peers(asking, FILE.root)
+    with pytest.raises(RefusedError) as refused:
+        await peers(asking, FILE.root)
+    assert refused.value.status == HTTPStatus.TOO_MANY_REQUESTS
+    assert await peers(asking, FILE.root, "12.0.0.1")
+    for _ in range(300):
+        await peers(asking, FILE.root, LOOPBACK)
+    await trio.sleep(0.1)
+    assert await peers(asking, FILE.root)
 
 
 async def test_lines_come_if_they_are_accepted() -> None:
