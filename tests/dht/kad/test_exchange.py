@@ -1,19 +1,28 @@
-"""Where copies of a record go, and what one lost datagram, or a holder that has gone, costs."""
+"""Where copies of a record go, what one lost datagram, or a holder that has gone, costs.
+
+And by whose word a key is full.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from itertools import zip_longest
 
 import pytest
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.wire import Get, Reply, Request, Store
-from tests.sim.adversaries import corrupt, crash
+from p2pfs.dht.kad.exchange import gather, place_all
+from p2pfs.dht.kad.wire import Get, Outcome, Reply, Request, Store
+from p2pfs.dht.subjects import tag_subject
+from tests.sim.adversaries import Lie, corrupt, crash
 from tests.sim.records import publish, search, some_subject
 from tests.sim.world import Node, World
 
 SUBJECT = some_subject(1)
+TAG = tag_subject("jazz")
+FULL, NOT_FULL = Reply(outcome=Outcome.FULL, more=1_000), Reply(outcome=Outcome.STORED, count=1)
+COUNTED_FULL = Reply(outcome=Outcome.STORED, count=1_000, more=1_000)
 
 
 @pytest.fixture(scope="module")
@@ -77,3 +86,37 @@ def test_a_store_or_a_get_that_was_lost_is_sent_once_more() -> None:
         publisher.store.clear()
         assert len(world.run(search(world, publisher, SUBJECT))) == 1
         assert lost == [Store, Get]
+
+
+def always(reply: Reply | None) -> Lie:
+    """To a get or a store this answer."""
+
+    def lie(request: Request, honest: Reply, _source: Endpoint) -> Reply | None:
+        return reply if isinstance(request, Get | Store) else honest
+
+    return lie
+
+
+# What the closest answer, in this order; all farther ones, what is said last.
+@pytest.mark.parametrize(
+    ("votes", "is_full"),
+    [
+        ([FULL] * 5 + [NOT_FULL], True),
+        ([COUNTED_FULL] * 5 + [NOT_FULL], True),
+        ([NOT_FULL] * 4 + [FULL], False),
+        ([FULL] * 3 + [None] * 3 + [NOT_FULL], True),
+    ],
+    ids=["more than half", "by their counts", "half, and those farther off", "of those who answer"],
+)
+def test_a_tag_is_full_if_most_say_so_of_those_where_it_belongs(
+    votes: list[Reply | None], is_full: bool
+) -> None:
+    with World(5) as world:
+        world.run(world.grow(24, settle=20))
+        *others, own = world.closest(TAG.key, 24)
+        for node, vote in zip_longest(others, votes, fillvalue=votes[-1]):
+            corrupt(node, always(vote))
+        heard = world.run(gather(own.server, TAG, lambda _: None))
+        assert heard.is_full is is_full
+        [placement] = world.run(place_all(own.server, [TAG], lambda: b"value"))
+        assert placement.is_full is is_full
