@@ -8,9 +8,10 @@ from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
 
 import pytest
+import trio
 
 from p2pfs.addresses import Endpoint
-from p2pfs.dht.kad.acquaintances import FIRST_TIMEOUT_SECONDS
+from p2pfs.dht.kad import acquaintances
 from p2pfs.dht.kad.referrals import pack_address
 from p2pfs.dht.memorystore import MemoryRecordStore
 from p2pfs.dht.overlay import Provider
@@ -28,6 +29,8 @@ from tests.dht.kad.nodes import (
 SONG = cid_of(b"song")
 # When a third of the old contacts answer.
 REJOINED_SECONDS = 3.0
+# What a silent one would be waited for; the slowest machine is done in half of it without.
+SILENT_SECONDS = 40.0
 
 
 @contextmanager
@@ -80,16 +83,18 @@ async def test_a_node_is_back_in_time_when_a_third_of_its_contacts_answer(
             assert time.monotonic() - started < REJOINED_SECONDS
 
 
-async def test_one_that_answers_is_enough_and_the_silent_ones_are_not_waited_for() -> None:
+async def test_one_that_answers_is_enough_and_the_silent_ones_are_not_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for limit in ("FIRST_TIMEOUT_SECONDS", "_MOST_TIMEOUT_SECONDS"):
+        monkeypatch.setattr(acquaintances, limit, SILENT_SECONDS)
     async with AsyncExitStack() as nodes:
         peer, *_ = await network(nodes, 3)
-        with silent_addresses(20) as dead:
-            started = time.monotonic()
+        with silent_addresses(20) as dead, trio.fail_after(SILENT_SECONDS / 2):
             overlay, _ = await nodes.enter_async_context(open_node(peer, store=saved(dead)))
             found: list[Provider] = []
             await overlay.providers(SONG, found.append)
             assert found
-            assert time.monotonic() - started < FIRST_TIMEOUT_SECONDS
 
 
 async def test_records_and_contacts_are_there_again_after_a_restart(tmp_path: Path) -> None:
