@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Hint
 
-# What became of a candidate.  Numbers, since it is asked hundreds of times an answer, and an enum
-# looks its members up anew each time.
-NEW, ASKED, LATE, ANSWERED, FAILED = range(5)
+# What became of a candidate; of a node at two addresses one has ANSWERED, the other ELSEWHERE.
+# Numbers, since it is asked hundreds of times an answer, and an enum looks its members up anew each
+# time.
+NEW, ASKED, LATE, ANSWERED, ELSEWHERE, FAILED = range(6)
 # Nobody else is asked of those a referrer names whose hints are mostly dead, judged after so many.
 _JUDGED_AFTER = 4
 
@@ -27,6 +28,7 @@ _MOST_NARROW = 3
 # Moved nodes leave old addresses behind in others' tables; more than this is somebody's game.
 _MOST_ADDRESSES_A_KEY = 3
 
+DISTANCE = attrgetter("distance")
 _LEFT = attrgetter("left")
 
 
@@ -67,6 +69,35 @@ class Candidate:
     def is_liar(self) -> bool:
         """Whether most of those that it named, and that were asked, are dead."""
         return self.tried >= _JUDGED_AFTER and self.dead * 2 > self.tried
+
+
+class Liars:
+    """Those who mostly named dead ones; whom they alone named is not asked."""
+
+    def __init__(self) -> None:
+        self._found: set[Candidate] = set()
+
+    def asked(self, candidate: Candidate) -> None:
+        """It may turn out to be alive."""
+        for referrer in candidate.referrers:
+            referrer.tried += 1
+            self._judge(referrer)
+
+    def failed(self, candidate: Candidate) -> None:
+        """It was asked, and did not."""
+        for referrer in candidate.referrers:
+            referrer.dead += 1
+            self._judge(referrer)
+
+    def alone_named(self, candidate: Candidate) -> bool:
+        """Whether nobody else names it, nor does a path begin there."""
+        return bool(candidate.referrers) and self._found.issuperset(candidate.referrers)
+
+    def _judge(self, referrer: Candidate) -> None:
+        if referrer.is_liar:
+            self._found.add(referrer)
+        else:
+            self._found.discard(referrer)
 
 
 class AskedCaps:

@@ -173,17 +173,17 @@ class Finder:
                 probing.create_task(self.lookup(point))
                 for point in probes(lookup.key, reach, noise)
             ]
-        found = {
-            contact
+        found = {  # by key: a node may have answered some of them at another address
+            contact.public_key: contact
             for each in (lookup, *(task.result() for task in tasks))
             for contact in each.answerers()
             if _within(contact, lookup.key, reach)
         }
-        ordered = sorted(found, key=lambda contact: distance(contact.node_id, lookup.key))
+        ordered = sorted(found.values(), key=lambda contact: distance(contact.node_id, lookup.key))
         return list(islice(capped(ordered, self._is_near), _MOST_OF_A_REGION))
 
     async def _find(self, lookup: Lookup, shown: bytes, candidate: Hint) -> Contact | None:
-        """Ask one candidate and tell the lookup; whoever is there, if its answer counts."""
+        """Ask one candidate and tell the lookup; who is there, if that is one more who answers."""
         if self._server.acquaintances.is_silent(candidate.endpoint, self._server.monotonic()):
             lookup.failed(candidate)
             return None
@@ -194,8 +194,7 @@ class Finder:
             self._server.failed(candidate.endpoint)
             lookup.failed(candidate)
             return None
-        lookup.answered(candidate, contact, named)
-        return contact
+        return contact if lookup.answered(candidate, contact, named) else None
 
     async def _ask(self, shown: bytes, candidate: Hint) -> tuple[Contact, Reply]:
         """A proof is asked of those that have not given one; raises SilentError, MalformedError."""

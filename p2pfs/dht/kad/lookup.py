@@ -13,10 +13,21 @@ from __future__ import annotations
 
 from bisect import insort
 from itertools import chain, islice
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
-from p2pfs.dht.kad.candidates import ANSWERED, ASKED, FAILED, LATE, NEW, AskedCaps, Candidate, Path
+from p2pfs.dht.kad.candidates import (
+    ANSWERED,
+    ASKED,
+    DISTANCE,
+    ELSEWHERE,
+    FAILED,
+    LATE,
+    NEW,
+    AskedCaps,
+    Candidate,
+    Liars,
+    Path,
+)
 from p2pfs.dht.kad.caps import capped, first_within, place
 from p2pfs.dht.kad.contacts import distance
 from p2pfs.dht.kad.table import K
@@ -39,8 +50,6 @@ ALPHA = 32
 # Hops grow with the logarithm of the network: an honest one of 10,000 nodes asks 85.  Each path has
 # an equal share, so that one without end cannot use up what the others need.
 MAX_ASKED = 120
-
-_DISTANCE = attrgetter("distance")
 
 
 class Lookup:
@@ -67,7 +76,7 @@ class Lookup:
         self._ordered: list[Candidate] = []
         self._caps = AskedCaps()
         self._contacts: dict[bytes, Contact] = {}
-        self._liars: set[Candidate] = set()
+        self._liars = Liars()
         # What paths that ended at their start leave to the others; in the end, what all leave.
         self._spare = 0
         self._under_way = 0
@@ -97,15 +106,16 @@ class Lookup:
                 chosen.append(each.hint)
         return chosen
 
-    def answered(self, asked: Hint, contact: Contact, named: Iterable[Hint]) -> None:
-        """The node that was asked proved to be `contact`, perhaps another than was hinted at."""
+    def answered(self, asked: Hint, contact: Contact, named: Iterable[Hint]) -> bool:
+        """The node asked proved to be `contact`, perhaps another; whether it is one that is new."""
         candidate = self._candidates[asked]
         if contact.public_key != asked.public_key:
             self._settle(candidate, FAILED)
             self._begin_at(contact.hint, candidate.path)
             self._pool_shares()
-            return
-        self._settle(candidate, ANSWERED)
+            return False
+        is_new = contact.public_key not in self._contacts
+        self._settle(candidate, ANSWERED if is_new else ELSEWHERE)
         self._contacts.setdefault(contact.public_key, contact)
         path, away, known = candidate.path, candidate.distance, self._candidates
         closer = []
@@ -118,9 +128,10 @@ class Lookup:
                 each.referrers.append(candidate)
             if each.distance < away:
                 closer.append(each)
-        candidate.closer = sorted(closer, key=_DISTANCE)
+        candidate.closer = sorted(closer, key=DISTANCE)
         self._open.append(candidate)
         self._pool_shares()
+        return is_new
 
     def late(self, asked: Hint) -> None:
         """It takes longer than most: others are asked beside it, its answer still counts."""
@@ -133,9 +144,7 @@ class Lookup:
         """No answer, or none that was worth anything."""
         candidate = self._candidates[asked]
         self._settle(candidate, FAILED)
-        for referrer in candidate.referrers:
-            referrer.dead += 1
-            self._judge(referrer)
+        self._liars.failed(candidate)
         self._pool_shares()
 
     @property
@@ -159,13 +168,13 @@ class Lookup:
 
     def silent(self, count: int) -> list[Hint]:
         """Of the `count` closest that not only liars named, those that have not answered."""
-        named = (each for each in self._ordered if not self._is_named_by_liars(each))
+        named = (each for each in self._ordered if not self._liars.alone_named(each))
         return [each.hint for each in islice(named, count) if each.state in (LATE, FAILED)]
 
     def unasked(self) -> list[Hint]:
         """Those that not only liars named, and that there was no need to ask."""
         named = (each for each in self._ordered if each.state == NEW)
-        return [each.hint for each in named if not self._is_named_by_liars(each)]
+        return [each.hint for each in named if not self._liars.alone_named(each)]
 
     def unanswered(self) -> list[Hint]:
         """Those that were late and have not answered yet."""
@@ -192,29 +201,22 @@ class Lookup:
             candidate.path.left -= 1
         else:
             self._spare -= 1
-        for referrer in candidate.referrers:
-            referrer.tried += 1
-            self._judge(referrer)
+        self._liars.asked(candidate)
         self._under_way += 1
 
     def _can_afford(self, candidate: Candidate) -> bool:
         return (self._spare > 0 or candidate.has_share) and self._caps.has_room(candidate)
 
-    def _judge(self, referrer: Candidate) -> None:
-        if referrer.is_liar:
-            self._liars.add(referrer)
-        else:
-            self._liars.discard(referrer)
-
     def _settle(self, candidate: Candidate, state: int) -> None:
         was = candidate.state
         self._under_way -= was == ASKED
-        if was == ASKED and state != ANSWERED:
+        is_silent = state in (FAILED, LATE)
+        if was == ASKED and is_silent:
             self._caps.count(candidate, -1)
-        elif was == LATE and state == ANSWERED:
+        elif was == LATE and not is_silent:
             self._caps.count(candidate, 1)
         candidate.state = state
-        if not candidate.referrers and state in (FAILED, LATE):
+        if not candidate.referrers and is_silent:
             self._spare += candidate.path.left
             candidate.path.left = 0
         if state != LATE and candidate in self._starts:
@@ -244,7 +246,7 @@ class Lookup:
         where = place(hint.endpoint.ip, self._is_near)
         candidate = Candidate(hint, where, distance(hint.node_id, self.key), [])
         self._candidates[hint] = candidate
-        insort(self._ordered, candidate, key=_DISTANCE)
+        insort(self._ordered, candidate, key=DISTANCE)
         return candidate
 
     def _awaited(self) -> Iterator[Candidate]:
@@ -294,7 +296,4 @@ class Lookup:
             return True
         if state == NEW and not self._can_afford(candidate):
             return True
-        return self._is_named_by_liars(candidate)
-
-    def _is_named_by_liars(self, candidate: Candidate) -> bool:
-        return bool(candidate.referrers) and self._liars.issuperset(candidate.referrers)
+        return self._liars.alone_named(candidate)

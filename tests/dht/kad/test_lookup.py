@@ -266,6 +266,23 @@ def test_a_node_with_two_addresses_counts_once() -> None:
     assert len(lookup.closest()) == 1
 
 
+def test_a_node_that_answers_at_two_addresses_takes_one_place_among_the_closest() -> None:
+    everybody = [_at(away) for away in range(1, K + 6)]
+    doubles = [
+        Hint(each.public_key, each.node_id, Endpoint("127.0.0.2", 7117)) for each in everybody[:5]
+    ]
+    lookup = Lookup(KEY, OWN, [_at(99)], lambda _: True)
+    named = [*everybody[:15], *doubles]
+    [start] = lookup.todo()
+    lookup.answered(start, _there(start), named)
+    counted = [
+        lookup.answered(hint, _there(hint), everybody) for _ in range(9) for hint in lookup.todo()
+    ]
+    assert lookup.is_over
+    assert [each.node_id for each in lookup.closest()] == [each.node_id for each in everybody[:K]]
+    assert sum(counted) == len(lookup.answerers()) - 1
+
+
 def test_of_a_key_with_many_addresses_three_are_asked_that_are_not_known_to_be_silent() -> None:
     node = contact(1)
     said = [Hint(node.public_key, node.node_id, Endpoint("127.0.0.1", 9_000 + n)) for n in range(9)]
