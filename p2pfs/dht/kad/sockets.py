@@ -6,9 +6,12 @@ Which socket a datagram leaves from is decided here, and nothing about what is i
 from __future__ import annotations
 
 import asyncio
+import errno
 import socket
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
 from p2pfs.addresses import WILDCARDS, Scope, canonical_ip, endpoint, scope
@@ -21,6 +24,10 @@ if TYPE_CHECKING:
 
 # Sources whose socket is remembered, so that an answer leaves from where the question came in.
 _REMEMBERED = 4_096
+# Routes come and go with cables and lids; to ask for one takes 10 us, and lookups hear of the same
+# addresses again and again.
+_ROUTE_SECONDS = 10.0
+_NO_ROUTE = {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EADDRNOTAVAIL}
 
 
 class Transport(Protocol):
@@ -109,8 +116,13 @@ class Sockets:
         return tuple(bound.ip for bound in self._bound)
 
     def reaches(self, address: Endpoint) -> bool:
-        """See `Transport`; there must be a socket of the address's family."""
-        return any(bound.family == _family(address) for bound in self._bound)
+        """See `Transport`; a socket of the address's family says little of IPv6.
+
+        Most machines without it have one.  Who is named to them by IPv6 is not dead, nor who names
+        him a liar.
+        """
+        has_socket = any(bound.family == _family(address) for bound in self._bound)
+        return has_socket and _has_route(address, int(time.monotonic() / _ROUTE_SECONDS))
 
     def sendto(self, data: bytes, address: Endpoint) -> None:
         """See `Transport`."""
@@ -141,6 +153,17 @@ class Sockets:
 
 def _family(address: Endpoint) -> int:
     return socket.AF_INET6 if ":" in address.ip else socket.AF_INET
+
+
+@lru_cache(_REMEMBERED)
+def _has_route(address: Endpoint, _now: int) -> bool:
+    """Whether this machine knows a way there; to connect a UDP socket sends nothing."""
+    try:
+        with socket.socket(_family(address), socket.SOCK_DGRAM) as asking:
+            asking.connect((address.ip, address.port))
+    except OSError as error:
+        return error.errno not in _NO_ROUTE
+    return True
 
 
 def _is_loopback(ip: str) -> bool:
