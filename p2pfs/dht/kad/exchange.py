@@ -88,9 +88,12 @@ async def gather(server: Server, subject: Subject, found: Callable[[Holding], No
             subject.key, server.settings.k, lambda contact: reading.create_task(read(contact))
         )
     # Nodes farther off were not given all that there is.  Who has nothing votes too: else a liar
-    # alone would make every reader of a rare tag look up all its shards.
-    holders = [counts[each] for each in asked[: subject.rules.copies] if each in counts]
-    return Heard(len(asked), _most(is_full(subject, count) for count in holders))
+    # alone would make every reader of a rare tag look up all its shards.  In a region in which ids
+    # were made for the key, as many may be made as are asked beyond the usual k.
+    copies = subject.rules.copies
+    voters = asked[: copies + max(0, len(asked) - server.settings.k)]
+    votes = [is_full(subject, counts[each]) for each in voters if each in counts]
+    return Heard(len(asked), _most(votes, copies))
 
 
 async def place_all(
@@ -153,7 +156,8 @@ async def _place(server: Server, subject: Subject, make: Callable[[], bytes | No
         copies=sum(reply.outcome is not None and reply.outcome.is_held for reply in said),
         to_post=tuple(busy),
         is_full=_most(
-            reply.outcome is Outcome.FULL or is_full(subject, reply.count or 0) for reply in said
+            [reply.outcome is Outcome.FULL or is_full(subject, reply.count or 0) for reply in said],
+            copies,
         ),
     )
 
@@ -167,10 +171,12 @@ def _own(server: Server, subject: Subject) -> tuple[Record, ...]:
         return ()
 
 
-def _most(votes: Iterable[bool]) -> bool:
-    """Whether more than half say yes."""
-    cast = list(votes)
-    return sum(cast) * 2 > len(cast)
+def _most(votes: Sequence[bool], honest: int) -> bool:
+    """Whether more than half say yes, or more than half of `honest`, if more than these vote.
+
+    So who makes ids for a key cannot outvote those who say yes.
+    """
+    return sum(votes) * 2 > min(len(votes), honest)
 
 
 async def _read(server: Server, subject: Subject, contact: Contact) -> Holding | None:

@@ -6,12 +6,13 @@ And by whose word a key is full.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import zip_longest
 
 import pytest
 
 from p2pfs.addresses import Endpoint
+from p2pfs.dht.kad.contacts import Contact
 from p2pfs.dht.kad.exchange import gather, place_all
 from p2pfs.dht.kad.wire import Get, Outcome, Reply, Request, Store
 from p2pfs.dht.subjects import tag_subject
@@ -120,3 +121,27 @@ def test_a_tag_is_full_if_most_say_so_of_those_where_it_belongs(
         assert heard.is_full is is_full
         [placement] = world.run(place_all(own.server, [TAG], lambda: b"value"))
         assert placement.is_full is is_full
+
+
+def test_ids_made_for_a_tag_do_not_outvote_those_who_say_that_it_is_full() -> None:
+    with World(5) as world:
+        world.run(world.grow(41, settle=20))
+        *others, own = world.closest(TAG.key, 41)
+        for number, node in enumerate(others):
+            corrupt(node, always(FULL if 20 <= number < 28 else NOT_FULL))
+
+        async def region(
+            _key: bytes, _count: int, met: Callable[[Contact], object] = lambda _: None
+        ) -> list[Contact]:
+            crowd = [
+                Contact(each.server.own_key, each.node_id, each.address, each.https.port)
+                for each in others
+            ]
+            for each in crowd:
+                met(each)
+            return crowd
+
+        own.server.finder.holders = region  # type: ignore[method-assign]
+        assert world.run(gather(own.server, TAG, lambda _: None)).is_full
+        [placement] = world.run(place_all(own.server, [TAG], lambda: b"value"))
+        assert placement.is_full
