@@ -210,6 +210,11 @@ class Neighbourhood:
         return bool(near.prefixes) and _is_in_prefixes(near, ip)
 
 
+def is_v6(ip: str) -> bool:
+    """Whether a canonical IP is of IPv6."""
+    return ":" in ip
+
+
 @lru_cache(_REMEMBERED)
 def client_group(ip: str) -> str:
     """Whose limits a canonical IP shares: an IPv4 address is its own group, IPv6 goes by /56."""

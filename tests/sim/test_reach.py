@@ -106,7 +106,7 @@ def test_a_node_that_strangers_reach_is_listed_once_both_ports_are_proven(world:
         assert listed(world, node) == 0
         assert await reached(node)
         assert not node.server.reachability.is_server(node.server.monotonic())
-        node.server.reachability.reached_by_https(node.server.monotonic())
+        node.server.reachability.reached_by_https(node.address.ip, node.server.monotonic())
         node.membership.introduce()
         await asyncio.sleep(60)
         assert listed(world, node) >= 8
@@ -138,7 +138,7 @@ def test_servers_stay_servers_where_nobody_new_comes() -> None:
     async def watch(node: Node) -> None:
         """As `Tending.watch_reach`."""
         while True:
-            node.server.reachability.reached_by_https(node.server.monotonic())
+            node.server.reachability.reached_by_https(node.address.ip, node.server.monotonic())
             await node.server.dialbacks.check()
             await asyncio.sleep(RECHECK_SECONDS if node.server.is_server else 60)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from p2pfs.addresses import prefix_group
+from p2pfs.addresses import is_v6, prefix_group
 from p2pfs.dht.kad.budget import RateLimit
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.referrals import pack_address, parse_address
@@ -43,12 +43,17 @@ class Dialbacks:
         self._arrived = asyncio.Event()
 
     async def check(self) -> bool:
-        """Ask some contacts for one; whether strangers' datagrams get through."""
+        """Ask some contacts for one, by IPv4 and by IPv6; whether strangers' get through."""
+        far = [each.endpoint for each in self._server.far_contacts()]
+        for family in (False, True):
+            helpers = [each for each in far if is_v6(each.ip) is family]
+            if helpers:
+                await self._ask_for_some(helpers)
+        return self._server.reachability.is_heard(self._server.monotonic())
+
+    async def _ask_for_some(self, helpers: list[Endpoint]) -> None:
         server = self._server
         started = server.monotonic()
-        helpers = [each.endpoint for each in server.far_contacts()]
-        if not helpers:
-            return server.reachability.is_heard(started)
         self._arrived.clear()
         chosen = server.settings.random.sample(helpers, min(_HELPERS, len(helpers)))
         nonces = [server.reachability.expect(started) for _ in chosen]
@@ -60,7 +65,6 @@ class Dialbacks:
                 await self._arrived.wait()
         except TimeoutError:
             pass
-        return server.reachability.is_heard(server.monotonic())
 
     @property
     def may_show(self) -> bool:
@@ -75,6 +79,8 @@ class Dialbacks:
         """Have somebody else dial the asker, at where his request came from."""
         others = [each.endpoint for each in self._server.far_contacts()]
         others = [each for each in others if each.ip != asker.ip]
+        # Whoever was met by another family may have no way to the asker.
+        others = [each for each in others if is_v6(each.ip) is is_v6(asker.ip)] or others
         if len(others) >= _ENOUGH_CONTACTS:
             network = prefix_group(asker.ip)[0]
             others = [each for each in others if prefix_group(each.ip)[0] != network]
@@ -104,7 +110,7 @@ class Dialbacks:
         server, now = self._server, self._server.monotonic()
         if server.acquaintances.was_sent_to(source.ip, now):
             return
-        if server.reachability.dialed(nonce, now):
+        if server.reachability.dialed(nonce, source.ip, now):
             self._arrived.set()
 
     def stop(self) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from p2pfs.addresses import Scope, prefix_group, scope
+from p2pfs.addresses import Scope, is_v6, prefix_group, scope
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -72,4 +72,4 @@ class Observed:
 
     def _kind(self, seen: Endpoint) -> tuple[bool, bool]:
         is_far = scope(seen.ip) is Scope.GLOBAL and not self._is_near(seen.ip)
-        return ":" in seen.ip, is_far
+        return is_v6(seen.ip), is_far

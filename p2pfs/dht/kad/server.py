@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kademlia.network import Server as KademliaServer
 
-from p2pfs.addresses import WILDCARDS, Endpoint, Scope, scope
+from p2pfs.addresses import WILDCARDS, Endpoint, Scope, is_v6, scope
 from p2pfs.dht.kad.acquaintances import Acquaintances
 from p2pfs.dht.kad.answers import Answers
 from p2pfs.dht.kad.asking import Asker
@@ -255,7 +255,7 @@ class Server(KademliaServer):
             return True
         own = self._bound_ips() + self._observed_ips()
         far = [ip for ip in own if scope(ip) is Scope.GLOBAL and not is_near(ip)]
-        rivals = [ip for ip in far if (":" in ip) == (":" in named.ip)]
+        rivals = [ip for ip in far if is_v6(ip) is is_v6(named.ip)]
         return not rivals or named.ip in rivals
 
     def _is_own(self, named: Endpoint, source: Endpoint) -> bool:
@@ -265,13 +265,13 @@ class Server(KademliaServer):
 
     def _is_listed(self, by: Endpoint) -> bool:
         near = self.settings.neighbourhood.is_near(by.ip)
-        return self.reachability.is_server(self.monotonic(), near=near)
+        return self.reachability.is_server(self.monotonic(), near=near, by=by.ip)
 
     def _greet(self, request: Request, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""
         near, now = self.settings.neighbourhood.is_near(source.ip), self.monotonic()
         if not near and not self.acquaintances.was_sent_to(source.ip, now):
-            self.reachability.heard(now)
+            self.reachability.heard(source.ip, now)
         self.acquaintances.heard(source)
         if request.proof is not None and request.back is not None:
             self.acquaintances.keep_token(source, request.back, now)

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Protocol
 
-from p2pfs.addresses import WILDCARDS, Scope, canonical_ip, endpoint, scope
+from p2pfs.addresses import WILDCARDS, Scope, canonical_ip, endpoint, is_v6, scope
 from p2pfs.errors import MalformedError
 
 if TYPE_CHECKING:
@@ -152,7 +152,7 @@ class Sockets:
 
 
 def _family(address: Endpoint) -> int:
-    return socket.AF_INET6 if ":" in address.ip else socket.AF_INET
+    return socket.AF_INET6 if is_v6(address.ip) else socket.AF_INET
 
 
 @lru_cache(_REMEMBERED)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from p2pfs.addresses import is_v6
 from p2pfs.concurrency import deadline, open_nursery
 from p2pfs.dht.kad.reachability import RECHECK_SECONDS
 from p2pfs.dht.kad.repairing import Repair, pull
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from p2pfs.addresses import Endpoint
-    from p2pfs.dht.kad.contacts import Contact
+    from p2pfs.dht.kad.contacts import Contact, ContactSnapshot
     from p2pfs.dht.kad.detour import PostMessage
     from p2pfs.dht.kad.island import Island
     from p2pfs.dht.kad.membership import Membership
@@ -76,7 +77,7 @@ class Tending:
         while not server.reachability.is_forced:
             was_server = server.is_server
             await self._island.run(self._membership.wait_settled)
-            by_https = await self._is_dialed_back(dial_back)
+            by_https = await self._dialed_back(dial_back)
             if await self._island.run(partial(self._note_reached, by_https)) and not was_server:
                 _LOG.info("strangers reach this node: it is a server of the overlay now")
             pause = _CLIENT_RECHECK_SECONDS if server.contacts() else _ALONE_SECONDS
@@ -114,27 +115,37 @@ class Tending:
         """See `Repair.take`."""
         return await self._island.run(partial(self._repair.take, encoded, teller))
 
-    async def _is_dialed_back(self, dial_back: DialBack) -> bool:
-        settings = self._server.settings
-        far = self._server.far_contacts()
-        for each in settings.random.sample(far, min(_DIALBACKS, len(far))):
-            try:
-                own_key, own_port = self._server.own_key, settings.https_port
-                if await dial_back(each.public_key, each.https, own_key, own_port):
-                    return True
-            except P2pfsError as error:
-                _LOG.debug("%s dials nobody back: %s", each.endpoint, error)
-        return False
+    async def _dialed_back(self, dial_back: DialBack) -> list[str]:
+        """The IPs of peers that got through, one of IPv4 and one of IPv6."""
+        far, dice = self._server.far_contacts(), self._server.settings.random
+        found = []
+        for family in (False, True):
+            peers = [each for each in far if is_v6(each.endpoint.ip) is family]
+            for each in dice.sample(peers, min(_DIALBACKS, len(peers))):
+                if await self._gets_through(each, dial_back):
+                    found.append(each.endpoint.ip)
+                    break
+        return found
 
-    async def _note_reached(self, by_https: bool) -> bool:
+    async def _gets_through(self, peer: ContactSnapshot, dial_back: DialBack) -> bool:
+        own_key, own_port = self._server.own_key, self._server.settings.https_port
+        try:
+            return await dial_back(peer.public_key, peer.https, own_key, own_port)
+        except P2pfsError as error:
+            _LOG.debug("%s dials nobody back: %s", peer.endpoint, error)
+            return False
+
+    async def _note_reached(self, by_https: Sequence[str]) -> bool:
         """On the island: whether this node is a server now."""
         server = self._server
         if server.detour.is_taken(near=False):
             return False  # no datagram gets through, whoever would send one
-        if by_https:
-            server.reachability.reached_by_https(server.monotonic())
-        if not await server.dialbacks.check() and by_https and not server.dialbacks.may_show:
-            server.reachability.heard(server.monotonic())
+        for ip in by_https:
+            server.reachability.reached_by_https(ip, server.monotonic())
+        await server.dialbacks.check()
+        for ip in by_https:
+            if not server.dialbacks.may_show:
+                server.reachability.heard(ip, server.monotonic())
         if server.reachability.is_server(server.monotonic()):
             self._membership.introduce()
             return True

@@ -139,5 +139,27 @@ def test_who_knows_too_few_for_that_asks_a_neighbour_of_the_asker_and_never_hims
     assert helpers([himself], [asker]) == []
 
 
+def test_the_helper_is_one_that_has_a_way_to_the_asker_if_one_is_known() -> None:
+    of_ipv6, asker = Endpoint("2600::1", 7117), Endpoint("2a00::1", 7117)
+    assert helpers([*in_one_16(20), of_ipv6], [asker]) == [of_ipv6]
+    assert len(helpers(in_one_16(20), [asker])) == 1
+
+
+def test_by_ipv4_and_by_ipv6_others_are_asked() -> None:
+    async def check() -> list[Endpoint]:
+        server = Asking()
+        server.known = [*in_one_16(20), Endpoint("2600::1", 7117)]
+        dialbacks = Dialbacks(cast("Server", server))
+        checking = asyncio.create_task(dialbacks.check())
+        for asked in (3, 4):
+            while len(server.nonces) < asked:  # noqa: ASYNC110 nothing tells
+                await asyncio.sleep(0)
+            dialbacks.dialed(server.nonces[-1], STRANGER)
+        await checking
+        return server.asked
+
+    assert Endpoint("2600::1", 7117) in asyncio.run(check())
+
+
 def test_however_many_want_to_be_dialed_some_are_at_once() -> None:
     assert len(helpers([HELPER], in_one_16(100))) == 32
