@@ -213,14 +213,16 @@ class Finder:
     def _hints(self, reply: Reply, told_by: str) -> list[Hint]:
         """The referrals that count: puzzle solved, an address that the teller may name.
 
+        Who is a contact by IPv4 and is named by IPv6, or the other way, is asked as a contact.
         Raises MalformedError.
         """
-        counts, reaches = self._server.settings.neighbourhood.counts, self._server.sockets.reaches
-        return [
-            each
+        counts, otherwise = self._server.settings.neighbourhood.counts, self._server.table.otherwise
+        named = (
+            each if (contact := otherwise(each)) is None else contact.hint
             for each in parse_referrals(reply, self._read_hint)
-            if counts(each.endpoint.ip, told_by) and reaches(each.endpoint)
-        ]
+            if counts(each.endpoint.ip, told_by)
+        )
+        return [each for each in named if self._server.sockets.reaches(each.endpoint)]
 
 
 def _within(contact: Contact, key: bytes, reach: int | None) -> bool:

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from p2pfs.addresses import is_v6
 from p2pfs.dht.kad.buckets import BUCKETS, Buckets, bucket_at
 from p2pfs.dht.kad.caps import Caps, place
 from p2pfs.dht.kad.contacts import Contact, ContactSnapshot, distance, shared
+from p2pfs.dht.kad.entries import Entry
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
     from p2pfs.addresses import Endpoint
-    from p2pfs.dht.kad.caps import Place
     from p2pfs.dht.kad.contacts import Hint
 
 K = 20
@@ -28,28 +28,6 @@ K = 20
 _MOST_WIDE_IN_ALL = 10
 # Proven contacts that wait for a place; enough to survive a bucket's death.
 _MOST_WAITING = 8
-# A contact goes only after so many failures, the last so long after the first: not by one bad
-# minute of the network.
-_FAILURES_TO_EVICT = 3
-_EVICT_AFTER_SECONDS = 120
-# An address can change hands: whoever has it proves itself again this often.
-_PROOF_LIFE_SECONDS = 600
-# Suspects are asked again so long after each failure; the third of these is past the two minutes.
-_CHECK_AGAIN_SECONDS = (1, 5, 60, 60)
-
-
-@dataclass(slots=True, eq=False)
-class _Entry:
-    contact: Contact
-    place: Place
-    bucket: int
-    seen: float
-    proven: float
-    failures: int = 0
-    failed: float = -math.inf
-    counted: int = 0  # of the failures, those that speak against it
-    first_counted: float = 0.0
-    check_at: float = 0.0
 
 
 class Table:
@@ -59,12 +37,12 @@ class Table:
         self.k = k
         self._own_id = own_id
         self._is_near = is_near
-        self._entries: dict[bytes, _Entry] = {}
-        self._buckets = Buckets[_Entry](own_id)
+        self._entries: dict[bytes, Entry] = {}
+        self._buckets = Buckets[Entry](own_id)
         self._by_endpoint: dict[Endpoint, bytes] = {}
         self._wide: Counter[str] = Counter()  # how many contacts each wide network holds
-        self._failing: dict[bytes, _Entry] = {}
-        self._waiting: dict[int, list[_Entry]] = {}
+        self._failing: dict[bytes, Entry] = {}
+        self._waiting: dict[int, list[Entry]] = {}
         self._touched: dict[int, float] = {}
         self._siblings_reach: int | None = None  # where the k closest to the own id end
         self._heard = -math.inf  # when anybody answered last
@@ -91,9 +69,7 @@ class Table:
         """Whether that was proven lately, so that another proof would be a waste."""
         entry = self._entries.get(hint.public_key)
         return (
-            entry is not None
-            and entry.contact.endpoint == hint.endpoint
-            and now - entry.proven < _PROOF_LIFE_SECONDS
+            entry is not None and entry.contact.endpoint == hint.endpoint and entry.is_trusted(now)
         )
 
     def answers(self, address: Endpoint) -> bool:
@@ -104,12 +80,14 @@ class Table:
     def admit(self, contact: Contact, now: float) -> bool:
         """Take in a contact whose proof was just checked, if there is room; whether it is in.
 
-        A key that proves itself at a new address has moved; an address that proves a new key has
-        changed hands.
+        A key that proves itself at a new address has moved, but see `otherwise`; an address that
+        proves a new key has changed hands.
         """
         if contact.node_id == self._own_id:
             return False
         self._heard = now
+        if self.otherwise(contact) is not None:
+            return True
         entry = self._entries.get(contact.public_key)
         if entry is not None and entry.contact == contact:
             entry.proven = now
@@ -121,7 +99,7 @@ class Table:
         if former is not None:
             self._drop(former)
         where = place(contact.endpoint.ip, self._is_near)
-        entry = _Entry(shared(contact), where, self._buckets.bucket(contact.node_id), now, now)
+        entry = Entry(shared(contact), where, self._buckets.bucket(contact.node_id), now, now)
         if not self._has_room(contact):
             self._wait(entry)
             return False
@@ -132,7 +110,20 @@ class Table:
         """Whether a proof of this hint would bring anything."""
         if hint.node_id == self._own_id or self.knows(hint):
             return False
-        return self._has_room(hint) or self.get(hint.public_key) is not None
+        if self.get(hint.public_key) is not None:
+            return self.otherwise(hint) is None
+        return self._has_room(hint)
+
+    def otherwise(self, new: Contact | Hint) -> Contact | None:
+        """The contact of that key, if it answers by the other family of addresses.
+
+        Who has both has not moved with every question that he asks or is asked, but for one who
+        turns out to be near by.
+        """
+        entry, ip = self._entries.get(new.public_key), new.endpoint.ip
+        if entry is None or entry.failures or is_v6(entry.contact.endpoint.ip) is is_v6(ip):
+            return None
+        return entry.contact if entry.place.is_near or not self._is_near(ip) else None
 
     def answered(self, address: Endpoint, now: float) -> None:
         """Somebody answered at an address; the contact there, if any, is alive."""
@@ -142,24 +133,13 @@ class Table:
             self._seen(self._entries[key], now)
 
     def failed(self, address: Endpoint, now: float) -> None:
-        """The contact at an address, if any, did not answer; three times over two minutes evict.
-
-        One counts if anybody has answered since the one before: else it may be this node that was
-        cut off, and the first to be heard again must not condemn those whose turn comes later.
-        """
+        """The contact at an address, if any, did not answer; see `Entry.fails`."""
         key = self._by_endpoint.get(address)
         if key is None:
             return
         entry = self._entries[key]
-        if self._heard > entry.failed:
-            entry.first_counted = entry.first_counted if entry.counted else now
-            entry.counted += 1
-        entry.failed = now
-        entry.check_at = now + _CHECK_AGAIN_SECONDS[min(entry.failures, 3)]
-        entry.failures += 1
         self._failing[key] = entry
-        lasted = now - entry.first_counted
-        if entry.counted >= _FAILURES_TO_EVICT and lasted >= _EVICT_AFTER_SECONDS:
+        if entry.fails(now, self._heard):
             self._drop(entry.contact)
             self._fill(entry.bucket)
 
@@ -239,7 +219,7 @@ class Table:
             )
         return self._siblings_reach
 
-    def _within_caps(self, new: Contact | Hint, members: Iterable[_Entry]) -> bool:
+    def _within_caps(self, new: Contact | Hint, members: Iterable[Entry]) -> bool:
         where = place(new.endpoint.ip, self._is_near)
         in_all = self._wide[where.wide]
         if where.is_near or not in_all:
@@ -247,7 +227,7 @@ class Table:
         in_bucket = Caps(each.place for each in members)
         return in_all < _MOST_WIDE_IN_ALL and in_bucket.allow(where)
 
-    def _take(self, entry: _Entry) -> None:
+    def _take(self, entry: Entry) -> None:
         contact = entry.contact
         self._entries[contact.public_key] = entry
         self._buckets.put(contact.node_id, entry)
@@ -255,8 +235,8 @@ class Table:
         self._wide[entry.place.wide] += 1
         self._siblings_reach = None
 
-    def _seen(self, entry: _Entry, now: float) -> None:
-        entry.seen, entry.failures, entry.counted = now, 0, 0
+    def _seen(self, entry: Entry, now: float) -> None:
+        entry.answers(now)
         self._failing.pop(entry.contact.public_key, None)
 
     def _drop(self, contact: Contact) -> None:
@@ -267,7 +247,7 @@ class Table:
         self._failing.pop(contact.public_key, None)
         self._siblings_reach = None
 
-    def _wait(self, entry: _Entry) -> None:
+    def _wait(self, entry: Entry) -> None:
         """The caps hold here too: one network could keep all others from waiting."""
         key, waiting = entry.contact.public_key, self._waiting.setdefault(entry.bucket, [])
         waiting[:] = [each for each in waiting if each.contact.public_key != key]

@@ -17,9 +17,10 @@ from p2pfs.dht.kad.contacts import Contact, Hint, distance
 from p2pfs.dht.kad.errors import SilentError
 from p2pfs.dht.kad.finding import Finder
 from p2pfs.dht.kad.lookup import Lookup
+from p2pfs.dht.kad.referrals import pack_referrals
 from p2pfs.dht.kad.server import Server
 from p2pfs.dht.kad.table import Table
-from p2pfs.dht.kad.wire import Request
+from p2pfs.dht.kad.wire import Reply, Request
 from tests.dht.kad.nodes import NETWORK, contact
 
 KEY, OWN = bytes(20), b"\xff" * 20
@@ -208,3 +209,15 @@ def test_of_a_region_the_sixty_closest_are_taken() -> None:
 def test_of_a_region_three_of_one_network_are_taken() -> None:
     crowd = [contact(number, f"9.9.{number}.1") for number in range(12)]
     assert region_of(crowd) == _by_distance(crowd, KEY)[:3]
+
+
+def test_a_contact_that_is_named_by_another_family_is_asked_as_a_contact() -> None:
+    known, stranger, unreached = contact(1, "8.8.8.8"), contact(2, "2600::2"), contact(3, "2a00::3")
+    server = Asker([known])
+    server.sockets = SimpleNamespace(reaches=lambda address: address.ip != "2a00::3")
+    named = [
+        (each.public_key, each.endpoint) for each in (contact(1, "2600::1"), stranger, unreached)
+    ]
+    packed_4, packed_6 = pack_referrals(named)
+    reply = Reply(referrals_4=packed_4, referrals_6=packed_6)
+    assert server.finder._hints(reply, "9.9.9.9") == [known.hint, stranger.hint]

@@ -281,6 +281,30 @@ def test_a_key_that_proves_itself_elsewhere_has_moved() -> None:
     assert table.at(here.endpoint) is None
 
 
+def test_who_answers_by_ipv4_and_by_ipv6_stays_where_he_was_met_until_he_is_silent_there() -> None:
+    table = Table(OWN, far)
+    by_ipv4, by_ipv6 = contact(1, "8.8.8.8"), contact(1, "2600::1")
+    table.admit(by_ipv4, 0)
+    assert table.otherwise(by_ipv6.hint) == by_ipv4
+    assert not table.would_admit(by_ipv6.hint)
+    assert table.admit(by_ipv6, 1)
+    assert table.closest(OWN) == [by_ipv4]
+    table.failed(by_ipv4.endpoint, 2)
+    assert table.otherwise(by_ipv6.hint) is None
+    assert table.would_admit(by_ipv6.hint)
+    table.admit(by_ipv6, 3)
+    assert table.closest(OWN) == [by_ipv6]
+
+
+def test_who_turns_out_to_be_near_has_moved() -> None:
+    table = Table(OWN, lambda ip: ip.startswith("192.168."))
+    afar, at_home = contact(1, "2600::1"), contact(1, "192.168.1.2")
+    table.admit(afar, 0)
+    table.admit(at_home, 1)
+    table.admit(afar, 2)
+    assert table.closest(OWN) == [at_home]
+
+
 def test_an_address_that_proves_a_new_key_has_changed_hands() -> None:
     table = Table(OWN, near)
     before = contact(1)
