@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from p2pfs.addresses import Endpoint
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -49,6 +51,7 @@ class Node:
     ip: str = "127.0.0.1"
     netns: str | None = None
     environ: dict[str, str] = field(default_factory=dict)
+    words: tuple[str, ...] = ()  # of the command line, beside those of its address and peers
     command: tuple[str, ...] = (sys.executable, "-m", "p2pfs")
     process: subprocess.Popen[bytes] | None = None
     port: int = 0
@@ -68,13 +71,13 @@ class Node:
 
     @property
     def address(self) -> str:
-        return f"{self.ip}:{self.port}"
+        return str(Endpoint(self.ip, self.port))
 
     def start(self, *peers: Node) -> Node:
         """Start the process and return when it is usable and has an address."""
         self.home.mkdir(parents=True, exist_ok=True)
         words = ["mount", str(self.mount), "-f"] if self.mounted else ["node"]
-        words += ["--listen", self.address, "--network", NETWORK]
+        words += ["--listen", self.address, "--network", NETWORK, *self.words]
         words += [word for peer in peers for word in ("--peer", peer.address)]
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(

@@ -120,7 +120,7 @@ class Server(KademliaServer):
         settings = self.settings
         prover = Prover(settings.identity, settings.network, self._udp_port, settings.https_port)
         self.introductions = Introductions(
-            prover, self._tokens, settings.clock, self._is_listed, self._is_own
+            prover, self._tokens, settings.clock, self.is_listed, self._is_own
         )
         self._answering = self._answers(prover)
         self.protocol.answer = self._answering.answer
@@ -165,6 +165,11 @@ class Server(KademliaServer):
         near = any(is_near(contact.endpoint.ip) for contact in self.contacts())
         near = near and not self.detour.is_taken(near=True)
         return self.reachability.is_server(self.monotonic(), near=near)
+
+    def is_listed(self, by: Endpoint) -> bool:
+        """Whether who is there is to list this node; any thread."""
+        near = self.settings.neighbourhood.is_near(by.ip)
+        return self.reachability.is_server(self.monotonic(), near=near, by=by.ip)
 
     @property
     def is_blocked(self) -> bool:
@@ -262,10 +267,6 @@ class Server(KademliaServer):
         """Whether this node is known to be at an IP, which the source may have in its scope."""
         counts = self.settings.neighbourhood.counts(named.ip, source.ip)
         return counts and named.ip in self._bound_ips() + self._observed_ips()
-
-    def _is_listed(self, by: Endpoint) -> bool:
-        near = self.settings.neighbourhood.is_near(by.ip)
-        return self.reachability.is_server(self.monotonic(), near=near, by=by.ip)
 
     def _greet(self, request: Request, source: Endpoint) -> None:
         """A source with a valid token asks something, so it receives what is sent there."""

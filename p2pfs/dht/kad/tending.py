@@ -77,11 +77,12 @@ class Tending:
         while not server.reachability.is_forced:
             was_server = server.is_server
             await self._island.run(self._membership.wait_settled)
+            asked, checked = self._unlisted_at(), trio.current_time()
             by_https = await self._dialed_back(dial_back)
             if await self._island.run(partial(self._note_reached, by_https)) and not was_server:
                 _LOG.info("strangers reach this node: it is a server of the overlay now")
-            pause = _CLIENT_RECHECK_SECONDS if server.contacts() else _ALONE_SECONDS
-            await trio.sleep(RECHECK_SECONDS if server.is_server else pause)
+            while trio.current_time() - checked < self._pause(asked):  # noqa: ASYNC110 nothing tells
+                await trio.sleep(_ALONE_SECONDS)
 
     async def repair(self, fetch_names: FetchNames, fetch_named: FetchNamed) -> None:
         """Fetch from neighbours, again and again, what belongs here; a client keeps nothing."""
@@ -114,6 +115,22 @@ class Tending:
     async def take(self, encoded: bytes, teller: str) -> int:
         """See `Repair.take`."""
         return await self._island.run(partial(self._repair.take, encoded, teller))
+
+    def _pause(self, asked: set[bool]) -> float:
+        """From one check, at which these could be asked (see `is_v6`), to the next; seconds.
+
+        The first whom this node meets may be near by, and the first of IPv6 may come last.
+        """
+        unlisted = self._unlisted_at()
+        if unlisted - asked:
+            return 0
+        is_done = self._server.is_server and not unlisted
+        return RECHECK_SECONDS if is_done else _CLIENT_RECHECK_SECONDS
+
+    def _unlisted_at(self) -> set[bool]:
+        """Whether by IPv4, by IPv6 or both there are contacts that are not to list this node."""
+        far = [each.endpoint for each in self._server.far_contacts()]
+        return {is_v6(each.ip) for each in far if not self._server.is_listed(each)}
 
     async def _dialed_back(self, dial_back: DialBack) -> list[str]:
         """The IPs of peers that got through, one of IPv4 and one of IPv6."""

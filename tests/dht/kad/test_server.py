@@ -126,9 +126,9 @@ def test_who_reaches_a_node_by_ipv6_alone_is_the_only_one_to_list_it() -> None:
     server.reachability.reached_by_https("2a00::1", server.monotonic())
     server._greet(Ping(), Endpoint("2a00::1", 7117))
     assert server.is_server
-    assert server._is_listed(Endpoint("2a01::1", 7117))
-    assert not server._is_listed(Endpoint(ELSEWHERE, 7117))
-    assert server._is_listed(Endpoint("192.168.1.9", 7117))
+    assert server.is_listed(Endpoint("2a01::1", 7117))
+    assert not server.is_listed(Endpoint(ELSEWHERE, 7117))
+    assert server.is_listed(Endpoint("192.168.1.9", 7117))
 
 
 def test_who_is_in_a_scope_of_its_own_may_ask_only_if_the_user_has_named_it() -> None:
