@@ -17,7 +17,6 @@ from p2pfs.addresses import is_v6
 from p2pfs.dht.kad.wire import NONCE_BYTES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from random import Random
 
 # docs/wire.md, section 7: rechecked every 30 min; a check takes some seconds, and may fail once.
@@ -57,13 +56,12 @@ class Reachability:
         """
         if self._forced is not None:
             return self._forced
-        return near or any(
-            now < min(each.heard_until, each.https_until) for each in self._evidence_of(by)
-        )
+        counted = self._evidence.values() if by is None else (self._evidence[is_v6(by)],)
+        return near or any(now < min(each.heard_until, each.https_until) for each in counted)
 
-    def is_heard(self, now: float, by: str | None = None) -> bool:
-        """Whether datagrams of strangers get through, or of those who reach it as this IP does."""
-        return any(now < each.heard_until for each in self._evidence_of(by))
+    def is_heard(self, now: float) -> bool:
+        """Whether datagrams of strangers get through, by whatever family of addresses."""
+        return any(now < each.heard_until for each in self._evidence.values())
 
     def expect(self, now: float) -> bytes:
         """A nonce that somebody is to send here, from an IP that nothing was sent to lately."""
@@ -93,6 +91,3 @@ class Reachability:
     def reached_by_https(self, by: str, now: float) -> None:
         """A peer has just reached the HTTPS port."""
         self._evidence[is_v6(by)].https_until = now + _EVIDENCE_SECONDS
-
-    def _evidence_of(self, ip: str | None) -> Iterable[_Evidence]:
-        return self._evidence.values() if ip is None else (self._evidence[is_v6(ip)],)
