@@ -40,8 +40,8 @@ _LOG = logging.getLogger(__name__)
 
 # A client may be reachable since its router was changed; each check is a handful of datagrams.
 _CLIENT_RECHECK_SECONDS = 60
-# Nobody to ask yet.
-_ALONE_SECONDS = 5
+# Between looks at whether there is somebody to ask.
+_LOOK_SECONDS = 5
 # Peers that are asked to dial back by HTTPS, one after another until one got through.
 _DIALBACKS = 3
 # For all that one neighbour has; 200,000 records take half of it.  Who is slower, or never comes to
@@ -82,14 +82,14 @@ class Tending:
             if await self._island.run(partial(self._note_reached, by_https)) and not was_server:
                 _LOG.info("strangers reach this node: it is a server of the overlay now")
             while trio.current_time() - checked < self._pause(asked):  # noqa: ASYNC110 nothing tells
-                await trio.sleep(_ALONE_SECONDS)
+                await trio.sleep(_LOOK_SECONDS)
 
     async def repair(self, fetch_names: FetchNames, fetch_named: FetchNamed) -> None:
         """Fetch from neighbours, again and again, what belongs here; a client keeps nothing."""
         while True:
             await self._island.run(self._membership.wait_settled)
             if not self._server.is_server or not self._server.contacts():
-                await trio.sleep(_ALONE_SECONDS)
+                await trio.sleep(_LOOK_SECONDS)
                 continue
             coming = await self._island.run(self._repair.next_round)
             for contact in coming.neighbours:
