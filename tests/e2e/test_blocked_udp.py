@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import time
 
 import pytest
@@ -23,7 +24,8 @@ def block_udp(netns: str) -> None:
     """Drop what arrives, without a word; the rule must come before that for local addresses."""
     ip("-n", netns, "rule", "add", "pref", "10", "table", "local")
     ip("-n", netns, "rule", "del", "pref", "0")
-    ip("-n", netns, "rule", "add", "pref", "1", "ipproto", "udp", "iif", "eth0", "blackhole")
+    udp = str(socket.IPPROTO_UDP)  # a small machine has no list of names (/etc/protocols)
+    ip("-n", netns, "rule", "add", "pref", "1", "ipproto", udp, "iif", "eth0", "blackhole")
 
 
 def allow_udp(netns: str) -> None:
